@@ -1,0 +1,1 @@
+//! A history-independent B-tree whose root hash names its contents.

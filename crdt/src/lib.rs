@@ -1,0 +1,1 @@
+//! What a commit is, and what a set of commits means.

@@ -1,0 +1,1 @@
+//! The one seam to files: just the operations a crash can interrupt.

@@ -1,0 +1,1 @@
+//! Runnable stories; see the folders beside this file.

@@ -1,0 +1,1 @@
+//! Admits commits, folds them into the tree, and moves the Handle.

@@ -1,0 +1,1 @@
+//! One copy of one space, whole: write, read, fold, adopt, recover.

@@ -1,0 +1,1 @@
+//! Real processes on loopback: the daemon and its command line as a user runs them.
