@@ -1,0 +1,54 @@
+//! Why some crates named on the project's card are replaced: each figure of `docs/decisions/` measured again.
+//!
+//! `cargo run --release --manifest-path bench/Cargo.toml --bin evidence -- sled|crdts`
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use crdts::{CmRDT, Orswot};
+
+fn main() {
+    match std::env::args().nth(1).as_deref() {
+        Some("sled") => sled_flushes(),
+        Some("crdts") => crdts_bytes(),
+        _ => {
+            eprintln!("usage: evidence sled|crdts");
+            std::process::exit(2);
+        }
+    }
+}
+
+/// Inserts and flushes 100 times. Run under `strace -f -c -e trace=fsync,fdatasync,sync_file_range,msync` to count
+/// what reaches the device: an `fsync` or `fdatasync` for each flush is what durable means.
+fn sled_flushes() {
+    let folder = std::env::temp_dir().join(format!("strandline-evidence-{}", std::process::id()));
+    let db = sled::open(&folder).expect("a fresh folder opens");
+    let start = Instant::now();
+    for i in 0..100_u32 {
+        db.insert(i.to_be_bytes(), &[7_u8; 256][..]).expect("insert");
+        black_box(db.flush().expect("flush"));
+    }
+    println!("100 insert+flush in {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
+    drop(db);
+    std::fs::remove_dir_all(&folder).expect("the folder is ours");
+}
+
+/// Two equal sets, serialised: how many of 100 pairs of equal values give different bytes.
+fn crdts_bytes() {
+    let build = || {
+        let mut set: Orswot<u32, u8> = Orswot::new();
+        for member in 0..32 {
+            let add = set.read_ctx().derive_add_ctx((member % 4) as u8);
+            set.apply(set.add(member, add));
+        }
+        set
+    };
+    let mut different = 0;
+    for _ in 0..100 {
+        let (a, b) = (build(), build());
+        assert_eq!(a, b, "both hold the same members under the same context");
+        let encode = |set: &Orswot<u32, u8>| bincode::serialize(set).expect("a set serialises");
+        different += usize::from(encode(&a) != encode(&b));
+    }
+    println!("{different} of 100 pairs of equal Orswots have different bytes");
+}
