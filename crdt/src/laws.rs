@@ -1,0 +1,1 @@
+//! The laws that every set of commits keeps, checked against a naive reference.

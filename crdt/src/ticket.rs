@@ -1,0 +1,175 @@
+//! An invitation to a space, as text that a person can send.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::BASE32_NOPAD;
+
+use crate::clock::Time;
+use crate::codec::{Decoder, Encoder};
+use crate::error::{Error, Problem};
+use crate::genesis::{Genesis, RING_MAX, RingRecord};
+use crate::id::{SpaceId, derive};
+
+const FORMAT: u64 = 1;
+
+/// Most addresses of a home in a ticket.
+pub const ADDRESSES_MAX: usize = 16;
+
+/// Longest address: a host name of full length and a port.
+pub const ADDRESS_LEN_MAX: usize = 262;
+
+/// What a device that joins may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Reads.
+    Reader = 0,
+    /// Reads and writes.
+    Writer = 1,
+    /// Writes and never reads: a sensor.
+    Tail = 2,
+}
+
+impl Role {
+    const ALL: [(Role, &str); 3] = [(Role::Reader, "reader"), (Role::Writer, "writer"), (Role::Tail, "tail")];
+
+    /// The role a code stands for, if any.
+    pub fn from_code(code: u64) -> Option<Role> {
+        Role::ALL.iter().map(|(role, _)| *role).find(|role| *role as u64 == code)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, name) = Role::ALL[*self as usize];
+        f.pad(name)
+    }
+}
+
+impl FromStr for Role {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Role, Error> {
+        let found = Role::ALL.iter().find(|(_, name)| *name == text);
+        found.map(|(role, _)| *role).ok_or(Error::Text { what: "role" })
+    }
+}
+
+/// What a device needs to join a space. Whoever holds it may: it is a secret.
+///
+/// Its text is lower-case base32; reading takes either case and passes over white space.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// The space.
+    pub genesis: Genesis,
+    /// The home keys since.
+    pub ring: Vec<RingRecord>,
+    /// Where the home can be reached.
+    pub addresses: Vec<String>,
+    /// What the device may do.
+    pub role: Role,
+    /// How many devices may join by it.
+    pub uses: u64,
+    /// Until when, by the home's clock.
+    pub not_after: Time,
+    /// Proves to the home that the device holds it.
+    pub secret: [u8; 32],
+}
+
+impl Ticket {
+    /// Its bytes, of which the text is made.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::with_capacity(512);
+        out.array(8).uint(FORMAT).raw(&self.genesis.encode());
+        out.array(self.ring.len());
+        for record in &self.ring {
+            record.encode_into(&mut out);
+        }
+        out.array(self.addresses.len());
+        for address in &self.addresses {
+            out.bytes(address.as_bytes());
+        }
+        out.uint(self.role as u64).uint(self.uses).uint(self.not_after.0).bytes(&self.secret);
+        out.finish()
+    }
+
+    /// Reads the bytes of a ticket.
+    pub fn decode(bytes: &[u8]) -> Result<Ticket, Error> {
+        let mut from = Decoder::new(bytes);
+        from.array_of(8)?;
+        let format = from.uint()?;
+        if format != FORMAT {
+            return Err(Error::UnknownVersion { what: "ticket", found: format });
+        }
+        let ticket = Ticket {
+            genesis: Genesis::decode_from(&mut from)?,
+            ring: decode_ring(&mut from)?,
+            addresses: decode_addresses(&mut from)?,
+            role: decode_role(&mut from)?,
+            uses: from.uint()?,
+            not_after: Time(from.uint()?),
+            secret: from.fixed()?,
+        };
+        from.finish()?;
+        Ok(ticket)
+    }
+}
+
+fn decode_ring(from: &mut Decoder) -> Result<Vec<RingRecord>, Error> {
+    let count = from.array_up_to(RING_MAX, "ring")?;
+    (0..count).map(|_| RingRecord::decode_from(from)).collect()
+}
+
+fn decode_addresses(from: &mut Decoder) -> Result<Vec<String>, Error> {
+    let count = from.array_up_to(ADDRESSES_MAX, "list of addresses")?;
+    (0..count).map(|_| decode_address(from)).collect()
+}
+
+fn decode_address(from: &mut Decoder) -> Result<String, Error> {
+    let start = from.position();
+    let bytes = from.bytes_up_to(ADDRESS_LEN_MAX, "address")?;
+    let address = std::str::from_utf8(bytes).map_err(|_| Error::encoding(start, Problem::Utf8))?;
+    Ok(address.to_owned())
+}
+
+fn decode_role(from: &mut Decoder) -> Result<Role, Error> {
+    let start = from.position();
+    Role::from_code(from.uint()?).ok_or(Error::encoding(start, Problem::Range))
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE32_NOPAD.encode(&self.encode()).to_ascii_lowercase())
+    }
+}
+
+impl fmt::Debug for Ticket {
+    /// Without the secret, which must not reach a trace.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticket({:?}, {}, {} uses)", self.genesis, self.role, self.uses)
+    }
+}
+
+impl FromStr for Ticket {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Ticket, Error> {
+        let compact: String = text.split_ascii_whitespace().collect();
+        let bytes = BASE32_NOPAD.decode(compact.to_ascii_uppercase().as_bytes());
+        Ticket::decode(&bytes.map_err(|_| Error::Text { what: "ticket" })?)
+    }
+}
+
+/// What a device sends to show that it holds a ticket's secret, good for this device on this connection only.
+///
+/// `exporter` is bound to the TLS connection; offline it is the hash of the bundle.
+pub fn proof(secret: &[u8; 32], space: &SpaceId, device_key: &[u8; 32], exporter: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_keyed(secret);
+    hasher.update(&space.0).update(device_key).update(exporter);
+    *hasher.finalize().as_bytes()
+}
+
+/// Under which name the home keeps a ticket that is out: it need not keep the secret.
+pub fn secret_hash(secret: &[u8; 32]) -> [u8; 32] {
+    derive("invite", secret)
+}

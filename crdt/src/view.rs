@@ -1,0 +1,3 @@
+//! Pure readings of the live dots of a key, one module for each policy.
+
+pub mod lww;
