@@ -1,1 +1,8 @@
 //! The library to embed: the same verbs as the command line, in this process.
+
+pub mod api;
+pub mod clock;
+pub mod config;
+pub mod identity;
+#[cfg(test)]
+mod scratch;

@@ -1,0 +1,475 @@
+//! The JSON of the manual, as values: what the daemon writes and the command line reads.
+//!
+//! More fields may come to stand beside these; none of these goes away.
+
+use serde::{Deserialize, Serialize};
+
+/// A value: text where it is UTF-8, else base64.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// UTF-8.
+    Text(String),
+    /// Anything else.
+    Bytes {
+        /// The bytes, in the standard alphabet with padding.
+        base64: String,
+    },
+}
+
+impl Value {
+    /// The form a value has in JSON.
+    pub fn from_bytes(bytes: &[u8]) -> Value {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Value::Text(text.to_string()),
+            Err(_) => Value::Bytes { base64: data_encoding::BASE64.encode(bytes) },
+        }
+    }
+
+    /// The bytes again; nothing when the base64 is not base64.
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Value::Text(text) => Some(text.clone().into_bytes()),
+            // Whoever sent it is told that it is not base64; which digit is wrong helps nobody.
+            Value::Bytes { base64 } => data_encoding::BASE64.decode(base64.as_bytes()).ok(),
+        }
+    }
+}
+
+/// A key: text where it is one text element, else base64, else its elements.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Key {
+    /// One text element.
+    Text(String),
+    /// One element of bytes that are not UTF-8.
+    Bytes {
+        /// The bytes, in the standard alphabet with padding.
+        base64: String,
+    },
+    /// A tuple.
+    Tuple {
+        /// Its elements, in order.
+        tuple: Vec<KeyElement>,
+    },
+}
+
+/// One element of a tuple key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyElement {
+    /// Nothing.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A whole number of any size that fits.
+    Int(i64),
+    /// A number in double precision.
+    Float(f64Text),
+    /// Microseconds since 1970.
+    Time(i64),
+    /// Text.
+    Text(String),
+    /// Bytes in base64.
+    Bytes(String),
+}
+
+/// A double as its shortest decimal text, so that equality and infinities survive JSON.
+#[expect(non_camel_case_types, reason = "reads as the type it stands for")]
+pub type f64Text = String;
+
+/// `get --json`, and one line of `scan --json` and of `export`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The key.
+    pub key: Key,
+    /// The value that is shown; absent with `keys_only`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub value: Option<Value>,
+    /// `writer:seq` of the winning write; also its `ETag`.
+    pub dot: String,
+    /// Who wrote it.
+    pub writer: String,
+    /// When, as the 64-bit hybrid time.
+    pub hlc: u64,
+    /// Live writes of this key, the winner included.
+    pub siblings: u64,
+    /// Every live write with its value, winner first; only with `?all=true`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub all: Vec<Sibling>,
+}
+
+/// One live write of a key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sibling {
+    /// The value.
+    pub value: Value,
+    /// `writer:seq`.
+    pub dot: String,
+    /// Who wrote it.
+    pub writer: String,
+    /// When, as the 64-bit hybrid time.
+    pub hlc: u64,
+}
+
+/// The answer to a write: where it can be found, and a token for reading it elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// `writer:seq` of the commit; absent when there was nothing to write.
+    pub dot: Option<String>,
+    /// The commit's id.
+    pub commit: Option<String>,
+    /// Sent back with a read to any replica, that read includes the write.
+    pub token: String,
+    /// What it was waited for: `local`, `peers:N` or `anchored`.
+    pub waited: String,
+}
+
+/// `space show --json`, and each space of `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// Its name on this device.
+    pub name: String,
+    /// Its id, the same everywhere.
+    pub id: String,
+    /// `here`, or the home's key.
+    pub home: String,
+    /// The version of the adopted Handle.
+    pub version: u64,
+    /// Root of its data at that version.
+    pub data_root: String,
+    /// Root of its version vector at that version.
+    pub vv_root: String,
+    /// Commits no Handle covers yet.
+    pub tail_commits: u64,
+    /// Their bytes: the depth of the outbox.
+    pub tail_bytes: u64,
+    /// Bytes of the log on disk.
+    pub wal_bytes: u64,
+    /// Seconds since the oldest of the tail was written.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub oldest_seconds: Option<u64>,
+    /// Why the space is not served, when it is not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+}
+
+/// The state of one peer in one space; kept over restarts, shown while offline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Peer {
+    /// The device; empty while it was never reached.
+    pub id: String,
+    /// Where it is dialed; empty for one that dials us.
+    pub address: String,
+    /// The local name of the space.
+    pub space: String,
+    /// `connected`, `connecting`, `backoff`, `paused`, `offline`.
+    pub state: String,
+    /// The newest of our sequence numbers it has on its disk, over all our writers there is one each: their sum.
+    pub acked: u64,
+    /// Commits here that it is not known to have.
+    pub lag_commits: u64,
+    /// Attempts to connect since the last success.
+    pub attempts: u64,
+    /// Attempts in all that came after a failure.
+    #[serde(default)]
+    pub retries: u64,
+    /// Why the last attempt or session ended; null while all is well.
+    pub last_error: Option<String>,
+    /// Milliseconds since 1970.
+    pub last_attempt: Option<u64>,
+    /// Milliseconds since 1970.
+    pub next_attempt: Option<u64>,
+    /// The version of the Handle it last said it had.
+    #[serde(default)]
+    pub version: u64,
+    /// Round trip in microseconds, while connected.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rtt_micros: Option<u64>,
+}
+
+/// `status --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// This device's id.
+    pub device: String,
+    /// Its name.
+    pub name: String,
+    /// Version of the program.
+    pub version: String,
+    /// Where peers reach it; null when it does not listen.
+    pub listen: Option<String>,
+    /// Where HTTP is served beside the socket.
+    pub http: Option<String>,
+    /// Milliseconds since it started.
+    pub uptime_ms: u64,
+    /// All spaces.
+    pub spaces: Vec<Space>,
+    /// All peers, one row for each space shared with each.
+    pub peers: Vec<Peer>,
+    /// Conflicts.
+    pub conflicts: Conflicts,
+    /// The disk under DATA.
+    pub disk: Disk,
+    /// The device's clock.
+    pub clock: ClockState,
+    /// What is not as the configuration might suggest.
+    #[serde(default)]
+    pub notices: Vec<String>,
+}
+
+/// Keys with more than one live write, as far as writes and scans have met them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Conflicts {
+    /// Open ones.
+    pub open: u64,
+}
+
+/// The disk under DATA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Disk {
+    /// Bytes in DATA.
+    pub used_bytes: u64,
+    /// Bytes left on the file system.
+    pub free_bytes: u64,
+}
+
+/// The device's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct ClockState {
+    /// Milliseconds since 1970.
+    pub now_ms: u64,
+    /// False when it is before this program was made: a device without a clock.
+    pub plausible: bool,
+}
+
+/// `GET /v1/health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`, or `degraded` while a space cannot be served.
+    pub status: String,
+    /// One sentence for each thing that is wrong.
+    pub problems: Vec<String>,
+}
+
+/// `POST /v1/spaces`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateSpace {
+    /// Its name on this device.
+    pub name: String,
+}
+
+/// `POST /v1/spaces/{space}/invite`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Invite {
+    /// `reader`, `writer` or `tail`.
+    #[serde(default = "writer")]
+    pub role: String,
+    /// How many devices may join with it.
+    #[serde(default = "one")]
+    pub uses: u64,
+    /// How long it is good for, as `7d`.
+    #[serde(default = "week")]
+    pub expires: String,
+}
+
+fn writer() -> String {
+    "writer".to_string()
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn week() -> String {
+    "7d".to_string()
+}
+
+/// The answer to an invitation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invited {
+    /// What `join` takes; a secret.
+    pub ticket: String,
+    /// Where the joining device will dial.
+    pub addresses: Vec<String>,
+    /// Milliseconds since 1970.
+    pub not_after: u64,
+}
+
+/// `POST /v1/join`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// The ticket.
+    pub ticket: String,
+    /// The local name; the first eight digits of the id when absent.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// How long to wait for the home, as `30s`.
+    #[serde(default)]
+    pub timeout: Option<String>,
+}
+
+/// `POST /v1/spaces/{space}/collections`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateCollection {
+    /// Its name.
+    pub name: String,
+    /// One of the policies of the manual.
+    #[serde(default = "lww")]
+    pub policy: String,
+}
+
+fn lww() -> String {
+    "lww".to_string()
+}
+
+/// A collection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collection {
+    /// Its name.
+    pub name: String,
+    /// Its id, which follows from name, policy and parameters.
+    pub id: String,
+    /// Its policy.
+    pub policy: String,
+}
+
+/// `POST /v1/spaces/{space}/transactions` and `…/import`: writes that land together or not at all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct ImportBatch {
+    /// Rows, in order.
+    pub rows: Vec<ImportRow>,
+    /// Where the importer stands after these rows; durable exactly when they are.
+    #[serde(default)]
+    pub position: Option<Position>,
+}
+
+/// One row of an import.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRow {
+    /// Its key.
+    pub key: Key,
+    /// Its value.
+    pub value: Value,
+}
+
+/// An importer's place in its source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Names the source: its size, the hash of its head, the target and the options.
+    pub source: String,
+    /// Opaque to the daemon; what the importer needs to go on.
+    pub at: String,
+}
+
+/// The answer to a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Rows taken.
+    pub rows: u64,
+    /// Rows whose key had a live value before this batch, or came earlier in it.
+    pub repeated: u64,
+    /// `writer:seq` of the commit.
+    pub dot: Option<String>,
+}
+
+/// What `import --json` ends with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImportSummary {
+    /// Rows read.
+    pub rows: u64,
+    /// Different keys among them.
+    pub keys: u64,
+    /// Rows whose key had come before.
+    pub repeated: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// `POST /v1/peers/pause` and `…/resume`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct PeerChoice {
+    /// An address or a device id; all peers when absent.
+    #[serde(default)]
+    pub peer: Option<String>,
+}
+
+/// `POST /v1/peers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerAdd {
+    /// `host:port`.
+    pub address: String,
+}
+
+/// The answer to a change of peers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeersChanged {
+    /// How many peers it concerned.
+    pub peers: u64,
+}
+
+/// `POST /v1/spaces/{space}/verify`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// The local name of the space.
+    pub space: String,
+    /// Whether all of it is as it must be.
+    pub ok: bool,
+    /// Nodes hashed again.
+    pub nodes: u64,
+    /// Entries seen in them.
+    pub entries: u64,
+    /// Commits of the log checked.
+    pub commits: u64,
+    /// What is wrong, and where.
+    pub problems: Vec<String>,
+}
+
+/// An RFC 9457 problem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Stable; what a program decides by.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The same in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What, and where.
+    pub detail: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cure: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_survive_json_whatever_they_hold() {
+        for bytes in [&b"plain"[..], b"", b"\xff\x00", "ünï".as_bytes()] {
+            let json = serde_json::to_string(&Value::from_bytes(bytes)).unwrap();
+            let value: Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(value.to_bytes().as_deref(), Some(bytes));
+        }
+    }
+
+    #[test]
+    fn a_key_is_text_where_it_can_be() {
+        assert_eq!(serde_json::to_string(&Key::Text("a".into())).unwrap(), "\"a\"");
+        let tuple = Key::Tuple { tuple: vec![KeyElement::Text("x".into()), KeyElement::Int(5)] };
+        let json = serde_json::to_string(&tuple).unwrap();
+        assert_eq!(json, r#"{"tuple":[{"text":"x"},{"int":5}]}"#);
+        assert_eq!(serde_json::from_str::<Key>(&json).unwrap(), tuple);
+    }
+}
