@@ -1,0 +1,80 @@
+//! What this peer is known to have: its base, and how far it has each writer.
+
+use std::collections::BTreeMap;
+
+use crdt::WriterId;
+
+use crate::frame::{Hello, Mode};
+use crate::{Error, Store};
+
+/// Writers of one peer that a session remembers: some 25 MiB at most.
+pub(super) const WRITERS_MAX: usize = 262_144;
+
+/// What the peer said, and what follows from what it sent.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) hello: Option<Hello>,
+    pub(super) mode: Mode,
+    /// The newest base it is known to have; its Handles' order is total, so a newer one covers all of an older.
+    pub(super) base: u64,
+    /// How far it durably has each writer. Absent, or below its base: as far as the base.
+    has: BTreeMap<WriterId, u64>,
+    pub(super) opening: Opening,
+}
+
+/// How much of its Open has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// Nothing.
+    Awaited,
+    /// Pages, and more are to come.
+    Begun,
+    /// All of it.
+    Done,
+}
+
+impl Peer {
+    pub(super) fn new() -> Peer {
+        Peer { hello: None, mode: Mode::Full, base: 0, has: BTreeMap::new(), opening: Opening::Awaited }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.opening == Opening::Done
+    }
+
+    pub(super) fn has(&self) -> &BTreeMap<WriterId, u64> {
+        &self.has
+    }
+
+    /// The peer has the writer at least so far.
+    pub(super) fn has_at_least(&mut self, writer: WriterId, seq: u64) -> Result<(), Error> {
+        let known = self.has.entry(writer).or_insert(seq);
+        *known = (*known).max(seq);
+        self.bounded()
+    }
+
+    /// The peer has the writer exactly so far, by its own word.
+    pub(super) fn has_exactly(&mut self, writer: WriterId, seq: u64) -> Result<(), Error> {
+        self.has.insert(writer, seq);
+        self.bounded()
+    }
+
+    /// Forgets rows that its base implies, so that a long session does not remember every writer that ever was.
+    pub(super) fn forget_anchored(&mut self, store: &impl Store) {
+        if self.base >= store.handle().version {
+            self.has.retain(|writer, seq| *seq > store.anchored(writer));
+        }
+    }
+
+    /// Forgets what it has: a new Open says it again.
+    pub(super) fn forget_rows(&mut self) {
+        self.has.clear();
+    }
+
+    fn bounded(&self) -> Result<(), Error> {
+        if self.has.len() > WRITERS_MAX {
+            return Err(Error::Flood { what: "writers", max: WRITERS_MAX });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! What came from the peer: units handed to the store, and the Acks and Nacks that answer them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crdt::{Time, WriterId};
+
+use super::Session;
+use crate::frame::{Ack, BLOBS_LEN_MAX, BlobData, Commits, DETAIL_LEN_MAX, Nack, NackCode, ROWS_MAX};
+use crate::store::{Accepted, Incoming, Refusal};
+use crate::{Error, Frame, Store};
+
+/// Nacks that wait to be sent. An honest peer stops at the first of a writer.
+const NACKS_MAX: usize = 1024;
+
+/// The receiving half: what the peer is owed an answer to.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    /// Blobs pushed ahead of the Commits that name them.
+    blobs: Vec<Vec<u8>>,
+    blobs_len: usize,
+    /// Writers whose commits were handed to the store and are not yet acknowledged as far as they came.
+    owed: BTreeMap<WriterId, Owed>,
+    nacks: VecDeque<Nack>,
+}
+
+/// What the peer waits to hear of one writer.
+#[derive(Debug)]
+struct Owed {
+    /// As far as it sent.
+    seq: u64,
+    /// As far as it was told.
+    told: u64,
+}
+
+impl Receiver {
+    pub(super) fn new() -> Receiver {
+        Receiver { blobs: Vec::new(), blobs_len: 0, owed: BTreeMap::new(), nacks: VecDeque::new() }
+    }
+
+    /// Keeps a pushed blob for the Commits that follow.
+    pub(super) fn handle_blob(&mut self, blob: BlobData) -> Result<(), Error> {
+        if blob.hash.is_some() || blob.offset != 0 {
+            return Err(Error::Unexpected { frame: 11, state: "without a BlobWant" });
+        }
+        // An empty blob costs a slot, so it is counted as if it had some bytes.
+        self.blobs_len += blob.bytes.len().max(1024);
+        if self.blobs_len > BLOBS_LEN_MAX {
+            return Err(Error::Flood { what: "bytes of blobs", max: BLOBS_LEN_MAX });
+        }
+        self.blobs.push(blob.bytes);
+        Ok(())
+    }
+
+    pub(super) fn next_nack(&mut self) -> Option<Frame> {
+        self.nacks.pop_front().map(Frame::Nack)
+    }
+
+    fn owe(&mut self, ends: &BTreeMap<WriterId, u64>) {
+        for (writer, seq) in ends {
+            let owed = self.owed.entry(*writer).or_insert(Owed { seq: *seq, told: 0 });
+            owed.seq = owed.seq.max(*seq);
+        }
+    }
+}
+
+impl Session {
+    /// A unit: to the store whole, then owed an Ack, a Cover or a Nack.
+    pub(super) fn handle_commits(
+        &mut self,
+        now: Time,
+        frame: Commits,
+        store: &mut impl Store,
+    ) -> Result<(), Error> {
+        let mut ends = BTreeMap::new();
+        for commit in &frame.commits {
+            ends.insert(commit.dot().writer, commit.dot().seq);
+        }
+        self.receiver.blobs_len = 0;
+        let mut blobs = std::mem::take(&mut self.receiver.blobs);
+        blobs.extend(frame.blobs);
+        let incoming = Incoming { commits: frame.commits, blobs, seals: frame.seals };
+        for (writer, seq) in &ends {
+            self.peer.has_at_least(*writer, *seq)?;
+            self.sender.raise(*writer, *seq);
+        }
+        match store.accept(now, incoming) {
+            Ok(Accepted::Stored) => self.receiver.owe(&ends),
+            Ok(Accepted::NotReady) => self.owe_cover(ends.into_keys()),
+            Err(refusal) => self.refuse(refusal, ends)?,
+        }
+        self.sender.land_covered(self.peer.has());
+        Ok(())
+    }
+
+    /// What is visible of what the peer sent, and our base where it moved.
+    pub(super) fn next_ack(&mut self, store: &impl Store) -> Option<Frame> {
+        let mut stored = Vec::new();
+        self.receiver.owed.retain(|writer, owed| {
+            let seen = store.seen(writer);
+            if stored.len() < ROWS_MAX && (seen >= owed.seq || seen > owed.told) {
+                stored.push((*writer, seen));
+                owed.told = seen;
+                return seen < owed.seq;
+            }
+            true
+        });
+        let base_version = store.handle().version;
+        // A peer with an older base hears of ours by the Handle.
+        let is_news = base_version > self.told_base && base_version <= self.peer.base;
+        if stored.is_empty() && !is_news {
+            return None;
+        }
+        if is_news {
+            self.told_base = base_version;
+        }
+        Some(Frame::Ack(Ack { stored, complete: Vec::new(), anchored: Vec::new(), base_version }))
+    }
+
+    /// Says how far these writers are held: the unit that brought them was dropped.
+    fn owe_cover(&mut self, writers: impl Iterator<Item = WriterId>) {
+        writers.for_each(|writer| self.greeting.owe(writer));
+    }
+
+    fn refuse(&mut self, refusal: Refusal, mut ends: BTreeMap<WriterId, u64>) -> Result<(), Error> {
+        let Refusal { writer, seq, code, detail } = refusal;
+        if code == NackCode::Fork {
+            return Err(Error::Fork { writer, seq });
+        }
+        if self.receiver.nacks.len() >= NACKS_MAX {
+            return Err(Error::Flood { what: "refused commits", max: NACKS_MAX });
+        }
+        let detail = detail[..detail.floor_char_boundary(DETAIL_LEN_MAX)].to_owned();
+        self.receiver.nacks.push_back(Nack { writer, seq, code, detail });
+        ends.remove(&writer);
+        self.owe_cover(ends.into_keys());
+        Ok(())
+    }
+}

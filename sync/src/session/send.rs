@@ -1,0 +1,227 @@
+//! What the peer lacks, as units of commits within a window of unacknowledged bytes.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crdt::{Time, WriterId};
+
+use super::{Config, Session};
+use crate::frame::{
+    Ack, BLOB_INLINE_MAX, BLOB_LEN_MAX, BLOBS_LEN_MAX, BlobData, Commits, FRAME_LEN_MAX, HandleFrame, Mode,
+    Nack,
+};
+use crate::store::Outgoing;
+use crate::{Error, Frame, Store};
+
+/// First pause after a unit was dropped as not ready, doubling up to [`PAUSE_MAX_MS`]: what the peer lacks may take
+/// a fetch to get, and until then every unit would be dropped.
+const PAUSE_MS: u64 = 250;
+const PAUSE_MAX_MS: u64 = 30_000;
+
+/// Room that is kept in a frame for what is not commits: array heads and seals of 256 writers.
+const COMMITS_LEN_MAX: usize = FRAME_LEN_MAX - (64 << 10);
+
+/// The sending half: what is under way to the peer.
+#[derive(Debug)]
+pub(super) struct Sender {
+    /// How far each writer was sent or is known to be had: never below what the peer has.
+    sent: BTreeMap<WriterId, u64>,
+    /// Frames of the unit that is being sent.
+    unit: VecDeque<Frame>,
+    flying: VecDeque<Flight>,
+    flying_len: usize,
+    /// Writers of which the peer takes no more.
+    refused: BTreeMap<WriterId, Nack>,
+    /// The newest version offered to the peer.
+    offered: u64,
+    pauses: u32,
+    paused_until: Option<Time>,
+    /// The last poll found nothing that the peer lacks.
+    pub(super) is_drained: bool,
+}
+
+/// One unit sent and not yet acknowledged.
+#[derive(Debug)]
+struct Flight {
+    ends: BTreeMap<WriterId, u64>,
+    len: usize,
+}
+
+impl Sender {
+    pub(super) fn new() -> Sender {
+        Sender {
+            sent: BTreeMap::new(),
+            unit: VecDeque::new(),
+            flying: VecDeque::new(),
+            flying_len: 0,
+            refused: BTreeMap::new(),
+            offered: 0,
+            pauses: 0,
+            paused_until: None,
+            is_drained: false,
+        }
+    }
+
+    pub(super) fn flying_len(&self) -> usize {
+        self.flying_len
+    }
+
+    pub(super) fn refused(&self) -> impl Iterator<Item = &Nack> {
+        self.refused.values()
+    }
+
+    pub(super) fn paused_until(&self) -> Option<Time> {
+        self.paused_until
+    }
+
+    /// The rest of a unit whose first frame is gone.
+    pub(super) fn next_of_unit(&mut self) -> Option<Frame> {
+        self.unit.pop_front()
+    }
+
+    /// The peer has said anew what it has.
+    pub(super) fn forget_sent(&mut self) {
+        self.sent.clear();
+        self.flying.clear();
+        self.flying_len = 0;
+    }
+
+    /// The peer has a writer only so far: what flew above it was dropped.
+    pub(super) fn restart_writer(&mut self, now: Time, writer: WriterId, seq: u64) {
+        if self.sent.insert(writer, seq).is_some_and(|sent| sent > seq) && !self.refused.contains_key(&writer)
+        {
+            self.pause(now);
+        }
+        self.land(|flight| flight.ends.contains_key(&writer));
+    }
+
+    /// Takes out of the air what the peer acknowledged, by its new `has`.
+    pub(super) fn land_covered(&mut self, has: &BTreeMap<WriterId, u64>) {
+        let before = self.flying.len();
+        self.land(|flight| {
+            flight.ends.iter().all(|(writer, seq)| has.get(writer).is_some_and(|has| has >= seq))
+        });
+        if self.flying.len() < before {
+            self.pauses = 0;
+        }
+    }
+
+    /// The peer has a writer at least so far without our sending it.
+    pub(super) fn raise(&mut self, writer: WriterId, seq: u64) {
+        let sent = self.sent.entry(writer).or_insert(seq);
+        *sent = (*sent).max(seq);
+    }
+
+    fn land(&mut self, is_down: impl Fn(&Flight) -> bool) {
+        self.flying.retain(|flight| !is_down(flight));
+        self.flying_len = self.flying.iter().map(|flight| flight.len).sum();
+    }
+
+    fn pause(&mut self, now: Time) {
+        let doubled = PAUSE_MS << self.pauses.min(16);
+        self.pauses += 1;
+        self.paused_until = Some(now.plus_ms(doubled.min(PAUSE_MAX_MS)));
+    }
+
+    fn is_held_back(&mut self, now: Time, config: &Config) -> bool {
+        self.paused_until = self.paused_until.filter(|until| *until > now);
+        self.paused_until.is_some() || self.flying_len >= config.window_len
+    }
+
+    /// How far the peer has each writer, for the store; refused writers count as had for ever.
+    fn lacks_above(&self) -> BTreeMap<WriterId, u64> {
+        let mut sent = self.sent.clone();
+        sent.extend(self.refused.keys().map(|writer| (*writer, u64::MAX)));
+        sent
+    }
+
+    /// Puts a unit in the air: large blobs first, then the commits with what else fits.
+    fn launch(&mut self, outgoing: Outgoing) -> Result<(), Error> {
+        let commits_len: usize = outgoing.commits.iter().map(|commit| commit.encoded().len() + 8).sum();
+        let blobs_len: usize = outgoing.blobs.iter().map(Vec::len).sum();
+        let is_blob_too_large = outgoing.blobs.iter().any(|blob| blob.len() > BLOB_LEN_MAX);
+        if commits_len > COMMITS_LEN_MAX || blobs_len > BLOBS_LEN_MAX || is_blob_too_large {
+            return Err(Error::Unsendable { len: commits_len + blobs_len });
+        }
+        let mut ends = BTreeMap::new();
+        for commit in &outgoing.commits {
+            let dot = commit.dot();
+            ends.insert(dot.writer, dot.seq);
+            self.raise(dot.writer, dot.seq);
+        }
+        let len = commits_len + blobs_len;
+        self.flying.push_back(Flight { ends, len });
+        self.flying_len += len;
+        let mut room = COMMITS_LEN_MAX - commits_len;
+        let mut inline = Vec::new();
+        for blob in outgoing.blobs {
+            if blob.len() <= BLOB_INLINE_MAX && blob.len() + 8 <= room {
+                room -= blob.len() + 8;
+                inline.push(blob);
+            } else {
+                self.unit.push_back(Frame::BlobData(BlobData { hash: None, offset: 0, bytes: blob }));
+            }
+        }
+        let (commits, seals) = (outgoing.commits, outgoing.seals);
+        self.unit.push_back(Frame::Commits(Commits { commits, blobs: inline, seals }));
+        Ok(())
+    }
+}
+
+impl Session {
+    /// The next unit of what the peer lacks, while the window has room.
+    pub(super) fn next_unit(&mut self, now: Time, store: &mut impl Store) -> Result<Option<Frame>, Error> {
+        // A peer with an older base adopts first; it takes commits made on a newer one only then.
+        let is_aligned = self.peer.base >= store.handle().version && self.greeting.is_covered;
+        if !is_aligned || self.peer.mode == Mode::Tail || self.sender.is_held_back(now, &self.config) {
+            return Ok(None);
+        }
+        let outgoing = store.next_commits(&self.sender.lacks_above(), self.config.unit_len)?;
+        self.sender.is_drained = outgoing.commits.is_empty();
+        if !self.sender.is_drained {
+            self.sender.launch(outgoing)?;
+        }
+        Ok(self.sender.next_of_unit())
+    }
+
+    /// Our base, once for each version that is newer than the peer's.
+    pub(super) fn next_handle(&mut self, store: &impl Store) -> Option<Frame> {
+        let version = store.handle().version;
+        if version <= self.peer.base.max(self.sender.offered) || self.peer.mode == Mode::Tail {
+            return None;
+        }
+        self.sender.offered = version;
+        self.told_base = version;
+        Some(Frame::Handle(HandleFrame::new(store.offer(self.peer.base))))
+    }
+
+    /// What is durable at the peer.
+    pub(super) fn handle_ack(&mut self, ack: Ack, store: &impl Store) -> Result<(), Error> {
+        self.peer.base = self.peer.base.max(ack.base_version);
+        for (writer, seq) in ack.stored {
+            self.peer.has_at_least(writer, seq)?;
+            self.sender.raise(writer, seq);
+        }
+        self.sender.land_covered(self.peer.has());
+        self.forget_anchored(store);
+        Ok(())
+    }
+
+    /// The peer will never take a commit: nothing more of its writer is sent in this session.
+    pub(super) fn handle_nack(&mut self, nack: Nack) -> Result<(), Error> {
+        let writer = nack.writer;
+        self.sender.land(|flight| flight.ends.contains_key(&writer));
+        self.sender.refused.insert(writer, nack);
+        if self.sender.refused.len() > super::peer::WRITERS_MAX {
+            return Err(Error::Flood { what: "nacks", max: super::peer::WRITERS_MAX });
+        }
+        Ok(())
+    }
+
+    /// Drops what both bases imply.
+    pub(super) fn forget_anchored(&mut self, store: &impl Store) {
+        if self.peer.base >= store.handle().version && self.sender.flying.is_empty() {
+            self.peer.forget_anchored(store);
+            self.sender.sent.retain(|writer, seq| *seq > store.anchored(writer));
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What a session needs from a replica: `Store`, and the values that pass between them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use btree::{Hash, Kind};
+use crdt::{Commit, CommitId, Handle, RingRecord, Seal, SpaceId, Time, Tip, WriterId};
+
+use crate::StoreError;
+use crate::frame::NackCode;
+
+/// One replica, as a session sees it: only what is visible, which is what is flushed.
+///
+/// A session never learns of a commit that a power cut could take back, so whatever it says to a peer stays true.
+/// The owner calls [`crate::Session::poll_transmit`] after each flush and each adoption.
+pub trait Store {
+    /// The space this replica is a copy of.
+    fn space(&self) -> SpaceId;
+
+    /// The adopted base; its version is at least 1.
+    fn handle(&self) -> &Handle;
+
+    /// The number of the ring in force at the base.
+    fn ring_n(&self) -> u64;
+
+    /// Every writer with visible commits above the base, sorted by writer; never a home's.
+    fn tail(&self) -> Vec<TailRow>;
+
+    /// The last visible commit of a writer, base included; 0 for a writer never seen.
+    fn seen(&self, writer: &WriterId) -> u64;
+
+    /// The last commit of a writer that the base covers; 0 when it covers none.
+    fn anchored(&self, writer: &WriterId) -> u64;
+
+    /// What is known about one place in a writer's chain.
+    fn locate(&self, writer: &WriterId, seq: u64) -> Located;
+
+    /// The next visible commits that the peer lacks, ready on arrival when sent in this order.
+    ///
+    /// `peer` says how far the peer has each writer. A writer it does not name, or names below the base, is had up
+    /// to the base and no further. At most [`crate::frame::COMMITS_MAX`] commits, together with blobs and seals of at
+    /// most `len_max` encoded bytes, but at least one commit when any is lacking. Every writer in it is sealed at its
+    /// last commit in it. Home commits are never in it: they travel with the Handle that covers them.
+    fn next_commits(
+        &mut self,
+        peer: &BTreeMap<WriterId, u64>,
+        len_max: usize,
+    ) -> Result<Outgoing, StoreError>;
+
+    /// Validates a received unit whole and folds it into pending.
+    ///
+    /// It becomes visible, and so acknowledged, only with the owner's next flush. Commits already held are dropped
+    /// after comparing ids; another id at a held dot is [`NackCode::Fork`].
+    fn accept(&mut self, now: Time, incoming: Incoming) -> Result<Accepted, Refusal>;
+
+    /// The base and what lets a peer whose base is `since` compute it instead of fetching it.
+    fn offer(&self, since: u64) -> Offer;
+
+    /// Moves the base to the offered Handle, by computing it or by starting to fetch it.
+    ///
+    /// [`Adoption::Fetch`] is never empty. A newer offer replaces a fetch that is under way.
+    fn adopt(&mut self, now: Time, offer: Offer) -> Result<Adoption, StoreError>;
+
+    /// The bytes of a node or chunk, if they are here.
+    fn node(&self, kind: Kind, hash: &Hash) -> Option<Vec<u8>>;
+
+    /// Takes fetched nodes after checking each against its hash.
+    ///
+    /// Returns the children that turned out to be missing; those returned before are still wanted and need not be
+    /// named again, but may be. An empty list is right while nodes asked for before are outstanding.
+    /// [`Adoption::Adopted`] once the tree is whole and the base has moved.
+    fn store_nodes(&mut self, now: Time, nodes: Vec<(Kind, Hash, Vec<u8>)>) -> Result<Adoption, StoreError>;
+}
+
+/// One node of a space: nothing else has this kind and hash.
+pub type NodeId = (Kind, Hash);
+
+/// How far one writer's commits reach, and the id of the last of them.
+pub type TailRow = (WriterId, u64, CommitId);
+
+/// What a store knows about a dot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Located {
+    /// The commit held there.
+    Id(CommitId),
+    /// The base covers it, and its id is not kept.
+    Unknown,
+    /// No such commit is held.
+    Absent,
+}
+
+/// A unit of commits to send: causally ordered, each writer sealed at its last commit in it.
+#[derive(Debug, Clone, Default)]
+pub struct Outgoing {
+    /// In the order in which a receiver can apply them.
+    pub commits: Vec<Arc<Commit>>,
+    /// The blobs these commits name, each at most [`crate::frame::BLOB_LEN_MAX`].
+    pub blobs: Vec<Vec<u8>>,
+    /// One for each writer in `commits`, at its last commit here.
+    pub seals: Vec<Seal>,
+    /// More is lacking than fitted.
+    pub more: bool,
+}
+
+/// A unit of commits as received: decoded, nothing else believed.
+#[derive(Debug, Clone, Default)]
+pub struct Incoming {
+    /// In the order in which the peer applied them.
+    pub commits: Vec<Arc<Commit>>,
+    /// Blobs the commits may name, unnamed: the store hashes them.
+    pub blobs: Vec<Vec<u8>>,
+    /// The seals that vouch for the commits.
+    pub seals: Vec<Seal>,
+}
+
+/// What became of a received unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// In pending, or held already.
+    Stored,
+    /// A commit was not ready: it and the rest were dropped, and the peer is told what is held.
+    NotReady,
+}
+
+/// Why a commit will never be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Whose commit.
+    pub writer: WriterId,
+    /// Which of its commits.
+    pub seq: u64,
+    /// The rule it breaks.
+    pub code: NackCode,
+    /// For a person; cut to [`crate::frame::DETAIL_LEN_MAX`] bytes when sent.
+    pub detail: String,
+}
+
+/// A base, and what lets a replica near it compute the tree instead of fetching it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The signed Handle.
+    pub handle: Handle,
+    /// Ring records the receiver may lack, oldest first.
+    pub ring: Vec<RingRecord>,
+    /// Every vector row that changed since the receiver's base; `None` when that is not known or too much to send.
+    pub vector_changes: Option<Vec<(WriterId, Tip)>>,
+    /// The home's own commits since the receiver's base, in order.
+    pub home_commits: Vec<Arc<Commit>>,
+}
+
+/// What became of an offered Handle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adoption {
+    /// The base moved.
+    Adopted,
+    /// The base is as new already.
+    Stale,
+    /// These nodes are missing.
+    Fetch(Vec<NodeId>),
+}
