@@ -22,7 +22,7 @@ pub use memory::{Counters, MemoryDisk, MemoryFile, MemoryLock};
 pub use real::{RealDisk, RealFile, RealLock};
 
 /// An open file, read and written at explicit offsets; no cursor, no append mode, no memory map.
-pub trait File: Send + Sync + 'static {
+pub trait File: Send + Sync {
     /// Reads into `buffer` from `offset` and returns how much there was; 0 only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
@@ -82,12 +82,34 @@ pub trait File: Send + Sync + 'static {
     }
 }
 
+impl<F: File + ?Sized> File for &F {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        (**self).read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        (**self).write_at(bytes, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        (**self).len()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        (**self).set_len(len)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        (**self).flush()
+    }
+}
+
 /// A folder of files and folders, named by relative paths with `/` between the parts.
 ///
 /// A clone is another handle on the same folder.
 pub trait Disk: Clone + Send + Sync + 'static {
     /// What opening a file gives.
-    type File: File;
+    type File: File + 'static;
     /// Held for as long as a folder is ours; given back when dropped.
     type Lock: Send + Sync + 'static;
 

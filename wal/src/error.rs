@@ -93,8 +93,6 @@ pub enum Action {
     Flush,
     /// Remove it.
     Remove,
-    /// Move it elsewhere.
-    Move,
 }
 
 impl fmt::Display for Action {
@@ -107,7 +105,6 @@ impl fmt::Display for Action {
             Action::Write => "write",
             Action::Flush => "flush",
             Action::Remove => "remove",
-            Action::Move => "move",
         })
     }
 }

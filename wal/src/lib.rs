@@ -5,13 +5,21 @@
 //! disk broke the promise, opening refuses and says in which segment and at which byte; [`survey`] then reads what is
 //! good before and after.
 
+mod entries;
 mod error;
 mod log;
 mod position;
+mod record;
+mod recovery;
+mod scan;
+mod segment;
+mod survey;
 
+pub use entries::Entries;
 pub use error::{Action, Damage, Error};
 pub use log::{Log, Options};
 pub use position::{Cut, Entry, Position, Recovered, SegmentInfo};
+pub use survey::{Hole, survey};
 
 /// Largest payload of one entry: a commit of 16 MiB with its framing, and room for its seal.
 pub const PAYLOAD_LEN_MAX: usize = 17 << 20;
