@@ -124,7 +124,7 @@ impl<'a> Decoder<'a> {
 
     /// What the next item is, without reading it.
     pub fn peek(&self) -> Result<Kind, Error> {
-        let first = *self.bytes.get(self.at).ok_or(Error::encoding(self.at, Problem::Truncated))?;
+        let first = *self.bytes.get(self.at).ok_or_else(|| Error::encoding(self.at, Problem::Truncated))?;
         match first >> 5 {
             UINT => Ok(Kind::Uint),
             BYTES => Ok(Kind::Bytes),
@@ -170,9 +170,8 @@ impl<'a> Decoder<'a> {
     pub fn bytes(&mut self) -> Result<&'a [u8], Error> {
         let start = self.at;
         let len = self.head(BYTES)?;
-        let truncated = Error::encoding(start, Problem::Truncated);
-        let Ok(len) = usize::try_from(len) else { return Err(truncated) };
-        self.take(len).ok_or(truncated)
+        let taken = usize::try_from(len).ok().and_then(|len| self.take(len));
+        taken.ok_or_else(|| Error::encoding(start, Problem::Truncated))
     }
 
     /// Reads a byte string of at most `max` bytes; `what` names it in the refusal.
@@ -199,8 +198,8 @@ impl<'a> Decoder<'a> {
 
     fn head(&mut self, kind: u8) -> Result<u64, Error> {
         let start = self.at;
-        let truncated = Error::encoding(start, Problem::Truncated);
-        let first = *self.bytes.get(start).ok_or(truncated.clone())?;
+        let truncated = || Error::encoding(start, Problem::Truncated);
+        let first = *self.bytes.get(start).ok_or_else(truncated)?;
         if first >> 5 != kind {
             return Err(Error::encoding(start, Problem::Kind));
         }
@@ -213,7 +212,7 @@ impl<'a> Decoder<'a> {
             27 => (8, 0x1_0000_0000),
             _ => return Err(Error::encoding(start, Problem::Kind)),
         };
-        let rest = self.take(len).ok_or(truncated)?;
+        let rest = self.take(len).ok_or_else(truncated)?;
         let value = rest.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
         if value < least { Err(Error::encoding(start, Problem::NotShortest)) } else { Ok(value) }
     }
@@ -222,5 +221,152 @@ impl<'a> Decoder<'a> {
         let taken = self.bytes.get(self.at..self.at.checked_add(len)?)?;
         self.at += len;
         Some(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER_PERMISSIVE;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq)]
+    enum Value {
+        Uint(u64),
+        Bytes(Vec<u8>),
+        Array(Vec<Value>),
+    }
+
+    fn read(from: &mut Decoder) -> Result<Value, Error> {
+        Ok(match from.peek()? {
+            Kind::Uint => Value::Uint(from.uint()?),
+            Kind::Bytes => Value::Bytes(from.bytes()?.to_vec()),
+            Kind::Array => {
+                let count = from.array()?;
+                Value::Array((0..count).map(|_| read(from)).collect::<Result<_, _>>()?)
+            }
+        })
+    }
+
+    fn write(out: &mut Encoder, value: &Value) {
+        match value {
+            Value::Uint(value) => drop(out.uint(*value)),
+            Value::Bytes(bytes) => drop(out.bytes(bytes)),
+            Value::Array(values) => {
+                out.array(values.len());
+                values.iter().for_each(|value| write(out, value));
+            }
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Value, Error> {
+        let mut from = Decoder::new(bytes);
+        let value = read(&mut from)?;
+        from.finish()?;
+        Ok(value)
+    }
+
+    fn encode(value: &Value) -> Vec<u8> {
+        let mut out = Encoder::new();
+        write(&mut out, value);
+        out.finish()
+    }
+
+    #[track_caller]
+    fn check(hex: &str, expected: Result<Value, (usize, Problem)>) {
+        let bytes = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).expect("tests write hex");
+        assert_eq!(decode(&bytes), expected.map_err(|(at, problem)| Error::encoding(at, problem)));
+    }
+
+    #[test]
+    fn numbers_have_their_shortest_form() {
+        let ends = [
+            (0, "00"),
+            (23, "17"),
+            (24, "1818"),
+            (255, "18ff"),
+            (256, "190100"),
+            (65_535, "19ffff"),
+            (65_536, "1a00010000"),
+            (u64::from(u32::MAX), "1affffffff"),
+            (u64::from(u32::MAX) + 1, "1b0000000100000000"),
+            (u64::MAX, "1bffffffffffffffff"),
+        ];
+        for (value, hex) in ends {
+            assert_eq!(encode(&Value::Uint(value)), HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).expect("hex"));
+            check(hex, Ok(Value::Uint(value)));
+        }
+    }
+
+    #[test]
+    fn longer_forms_of_a_number_are_refused() {
+        for hex in ["1817", "190017", "1900ff", "1a0000ffff", "1b00000000ffffffff", "580141", "980100"] {
+            check(hex, Err((0, Problem::NotShortest)));
+        }
+    }
+
+    #[test]
+    fn everything_else_of_cbor_is_refused() {
+        let others = ["20", "6161", "a0", "c000", "f4", "f6", "f93c00", "fb3ff0000000000000", "ff"];
+        for hex in others.into_iter().chain(["1c", "1f", "5f", "9f"]) {
+            check(hex, Err((0, Problem::Kind)));
+        }
+    }
+
+    #[test]
+    fn lengths_past_the_end_are_refused_before_anything_is_allocated() {
+        let cut = ["", "18", "1901", "42ff", "5bffffffffffffffff", "9bffffffffffffffff", "9a00ffffff00"];
+        for hex in cut {
+            check(hex, Err((0, Problem::Truncated)));
+        }
+    }
+
+    #[test]
+    fn bytes_after_the_value_are_refused() {
+        check("0000", Err((1, Problem::LeftOver)));
+    }
+
+    #[test]
+    fn limits_are_named_in_the_refusal() {
+        let bytes = [0x83, 0, 0, 0];
+        let refused = Decoder::new(&bytes).array_up_to(2, "list of things");
+        assert_eq!(refused, Err(Error::TooLarge { what: "list of things", len: 3, max: 2 }));
+        assert_eq!(Decoder::new(&bytes).array_of(2), Err(Error::encoding(0, Problem::Length)));
+        assert_eq!(Decoder::new(&[0x41, 0xff]).text(), Err(Error::encoding(0, Problem::Utf8)));
+        assert_eq!(Decoder::new(&[0x41, 0xff]).fixed::<2>(), Err(Error::encoding(0, Problem::Length)));
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<u64>().prop_map(Value::Uint),
+            (0u64..300).prop_map(Value::Uint),
+            proptest::collection::vec(any::<u8>(), 0..40).prop_map(Value::Bytes),
+        ];
+        leaf.prop_recursive(3, 30, 5, |inner| proptest::collection::vec(inner, 0..5).prop_map(Value::Array))
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_comes_back(value in values()) {
+            prop_assert_eq!(decode(&encode(&value)), Ok(value));
+        }
+
+        #[test]
+        fn whatever_decodes_encodes_to_the_same_bytes(value in values(), at: prop::sample::Index, byte: u8) {
+            let mut bytes = encode(&value);
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(value) = decode(&bytes) {
+                prop_assert_eq!(encode(&value), bytes);
+            }
+        }
+
+        #[test]
+        fn random_bytes_decode_to_what_they_are(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
+            if let Ok(value) = decode(&bytes) {
+                prop_assert_eq!(encode(&value), bytes);
+            }
+        }
     }
 }

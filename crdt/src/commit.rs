@@ -250,3 +250,6 @@ fn sort_once(dots: &mut Vec<Dot>) {
     dots.sort_unstable();
     dots.dedup();
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,3 +110,73 @@ impl Handle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handle(batch: Option<[u8; 32]>) -> Handle {
+        let (space, prev, data_root, vv_root) = (SpaceId([1; 32]), [2; 32], [3; 32], [4; 32]);
+        let (version, fold_version, gc_epoch, ring_n, hlc) = (9, 1, 0, 0, Hlc(77));
+        let signature = [0; 64];
+        Handle {
+            space,
+            version,
+            prev,
+            data_root,
+            vv_root,
+            fold_version,
+            gc_epoch,
+            ring_n,
+            hlc,
+            batch,
+            signature,
+        }
+    }
+
+    #[test]
+    fn handle_verifies_under_the_key_that_signed_it() {
+        let key = DeviceKey::from_seed([5; 32]);
+        for batch in [None, Some([6; 32])] {
+            let handle = handle(batch).sign(&key);
+            let decoded = Handle::decode(&handle.encode()).expect("it decodes");
+            assert_eq!(decoded, handle);
+            assert_eq!(decoded.verify(&key.public()), Ok(()));
+            assert!(decoded.verify(&DeviceKey::from_seed([6; 32]).public()).is_err());
+        }
+    }
+
+    #[test]
+    fn handle_that_was_changed_does_not_verify() {
+        let key = DeviceKey::from_seed([5; 32]);
+        let changes: [fn(&mut Handle); 9] = [
+            |handle| handle.space.0[0] ^= 1,
+            |handle| handle.version += 1,
+            |handle| handle.prev[0] ^= 1,
+            |handle| handle.data_root[0] ^= 1,
+            |handle| handle.vv_root[0] ^= 1,
+            |handle| handle.fold_version += 1,
+            |handle| handle.ring_n += 1,
+            |handle| handle.batch = Some([0; 32]),
+            |handle| handle.signature[63] ^= 1,
+        ];
+        for change in changes {
+            let mut handle = handle(None).sign(&key);
+            change(&mut handle);
+            assert!(handle.verify(&key.public()).is_err());
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_is_refused_or_is_another_handle() {
+        let bytes = handle(Some([6; 32])).encode();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            if let Ok(handle) = Handle::decode(&damaged) {
+                assert_eq!(handle.encode(), damaged);
+            }
+            assert!(Handle::decode(&bytes[..at]).is_err());
+        }
+    }
+}

@@ -78,7 +78,9 @@ pub fn encode(elements: &[Element]) -> Result<Vec<u8>, KeyProblem> {
 
 /// The tuple of a key. Refuses every other spelling of it, so that what decodes encodes to the same bytes.
 pub fn decode(key: &[u8]) -> Result<Vec<Element>, KeyProblem> {
-    read::elements(key)?.map(|element| element.map(read::Raw::to_element)).collect()
+    let mut elements = Vec::new();
+    read::each(key, |element| elements.push(element.to_element()))?;
+    Ok(elements)
 }
 
 /// The key of a name that a person typed: one text, or bytes where it is not UTF-8.
@@ -101,7 +103,17 @@ pub fn plain_name(key: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// What all keys begin with whose tuples begin with these elements, and no others.
+/// The range, end excluded, of all keys whose tuples begin with these elements.
+///
+/// Not quite what begins with [`prefix_of_tuple`]: after a text the zero of an escape looks like its end, but
+/// only an escape goes on with `ff`.
+pub fn range_of_tuple(elements: &[Element]) -> Result<(Vec<u8>, Vec<u8>), KeyProblem> {
+    let start = prefix_of_tuple(elements)?;
+    let end = [start.as_slice(), &[ESCAPE]].concat();
+    Ok((start, end))
+}
+
+/// What all keys begin with whose tuples begin with these elements; see [`range_of_tuple`] for no others.
 pub fn prefix_of_tuple(elements: &[Element]) -> Result<Vec<u8>, KeyProblem> {
     if elements.len() > ELEMENTS_MAX {
         return Err(KeyProblem::Count);
@@ -187,3 +199,6 @@ fn push_escaped(key: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
         key.extend_from_slice(run);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,3 +140,117 @@ impl Seal {
             .bytes(&self.tip.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+
+    use super::*;
+    use crate::id::Class;
+
+    fn key() -> DeviceKey {
+        DeviceKey::from_seed([5; 32])
+    }
+
+    fn seal() -> Seal {
+        let writer = WriterId::new(key().id(), [1; 7], Class::Normal);
+        Seal::sign(&key(), SpaceId([1; 32]), writer, 9, CommitId([2; 32]))
+    }
+
+    #[test]
+    fn seal_verifies_under_the_key_of_its_device() {
+        let decoded = Seal::decode(&seal().encode()).expect("it decodes");
+        assert_eq!(decoded, seal());
+        assert_eq!(decoded.verify(&key().public()), Ok(()));
+    }
+
+    #[test]
+    fn seal_of_anything_else_does_not_verify() {
+        let bad = Err(Error::BadSignature { what: "seal" });
+        let changes: [fn(&mut Seal); 5] = [
+            |seal| seal.space.0[0] ^= 1,
+            |seal| seal.writer.0[20] ^= 1,
+            |seal| seal.seq += 1,
+            |seal| seal.tip.0[31] ^= 1,
+            |seal| seal.signature[0] ^= 1,
+        ];
+        for change in changes {
+            let mut seal = seal();
+            change(&mut seal);
+            assert_eq!(seal.verify(&key().public()), bad);
+        }
+        let other = DeviceKey::from_seed([6; 32]);
+        assert_eq!(seal().verify(&other.public()), bad);
+    }
+
+    #[test]
+    fn device_does_not_seal_for_another() {
+        let other = DeviceKey::from_seed([6; 32]);
+        let Seal { space, writer, seq, tip, .. } = seal();
+        let forged = Seal::sign(&other, space, writer, seq, tip);
+        assert!(forged.verify(&other.public()).is_err());
+        let home = Seal::sign(&other, space, WriterId::home([1; 8]), seq, tip);
+        assert_eq!(home.verify(&other.public()), Ok(()));
+    }
+
+    #[test]
+    fn signature_is_good_in_one_context_only() {
+        let signature = key().sign("seal", b"bytes");
+        assert!(verify(&key().public(), "seal", b"bytes", &signature));
+        assert!(!verify(&key().public(), "handle", b"bytes", &signature));
+        assert!(!verify(&key().public(), "seal", b"byte", &signature));
+    }
+
+    #[test]
+    fn signature_with_the_group_order_added_is_refused() {
+        const ORDER: &str = "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010";
+        let order = HEXLOWER.decode(ORDER.as_bytes()).expect("hex");
+        let mut signature = key().sign("seal", b"bytes");
+        let mut carry = 0;
+        for (byte, add) in signature[32..].iter_mut().zip(order) {
+            let sum = u16::from(*byte) + u16::from(add) + carry;
+            *byte = (sum & 0xff) as u8;
+            carry = sum >> 8;
+        }
+        assert_eq!(carry, 0, "it still fits");
+        assert!(
+            !verify(&key().public(), "seal", b"bytes", &signature),
+            "a second signature for the same bytes"
+        );
+    }
+
+    /// The points of small order in every encoding, 14 for the key by 14 for R, with s = 0. Verifiers are known
+    /// to disagree on these 196; the strict one refuses them all.
+    #[test]
+    fn signatures_of_small_order_are_refused() {
+        let halves = [
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        ];
+        let point = |hex: &str, sign: u8| -> [u8; 32] {
+            let mut point: [u8; 32] =
+                HEXLOWER.decode(hex.as_bytes()).expect("hex").try_into().expect("32 bytes");
+            point[31] |= sign;
+            point
+        };
+        let points: Vec<[u8; 32]> = halves.iter().flat_map(|hex| [point(hex, 0), point(hex, 0x80)]).collect();
+        assert_eq!(points.len(), 14);
+        for public in &points {
+            for r in &points {
+                let mut signature = [0; 64];
+                signature[..32].copy_from_slice(r);
+                assert!(!verify(public, "seal", b"bytes", &signature));
+            }
+        }
+    }
+
+    #[test]
+    fn secret_key_is_not_shown() {
+        assert_eq!(format!("{:?}", key()), format!("DeviceKey({:?})", key().id()));
+    }
+}

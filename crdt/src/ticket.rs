@@ -173,3 +173,86 @@ pub fn proof(secret: &[u8; 32], space: &SpaceId, device_key: &[u8; 32], exporter
 pub fn secret_hash(secret: &[u8; 32]) -> [u8; 32] {
     derive("invite", secret)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::DeviceId;
+    use crate::seal::DeviceKey;
+
+    fn ticket() -> Ticket {
+        let home = DeviceKey::from_seed([1; 32]);
+        let (salt, nonce, recovery_key, params) = ([3; 32], [4; 32], [0; 32], vec![]);
+        let genesis =
+            Genesis { salt, nonce, home_key: home.public(), recovery_key, owner: DeviceId([5; 16]), params };
+        let space = genesis.space();
+        let keys = vec![[6; 32]];
+        let record = RingRecord { space, n: 1, prev: space.0, keys, from_version: 2, signature: [0; 64] };
+        let addresses = vec!["192.0.2.7:4410".to_owned(), "home.example:4410".to_owned()];
+        let ring = vec![record.sign(&home)];
+        let (role, uses, not_after, secret) = (Role::Writer, 3, Time(1_800_000_000_000), [9; 32]);
+        Ticket { genesis, ring, addresses, role, uses, not_after, secret }
+    }
+
+    #[test]
+    fn ticket_comes_back_from_its_text() {
+        let text = ticket().to_string();
+        assert_eq!(text.parse(), Ok(ticket()));
+        assert_eq!(text.to_ascii_uppercase().parse(), Ok(ticket()));
+        let (start, end) = text.split_at(70);
+        assert_eq!(format!(" {start}\r\n  {end}\n").parse(), Ok(ticket()), "mail programs break lines");
+    }
+
+    #[test]
+    fn ticket_cut_short_is_refused() {
+        let text = ticket().to_string();
+        for len in 0..text.len() {
+            assert!(text[..len].parse::<Ticket>().is_err());
+        }
+        assert!(format!("{text}aa").parse::<Ticket>().is_err());
+    }
+
+    #[test]
+    fn text_that_is_no_ticket_is_refused() {
+        for text in ["", "hello", "0189", "aaaaaaaa", "\u{e9}"] {
+            assert!(text.parse::<Ticket>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn damaged_ticket_is_refused_or_is_another_ticket() {
+        let bytes = ticket().encode();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x11;
+            if let Ok(other) = Ticket::decode(&damaged) {
+                assert_eq!(other.encode(), damaged);
+            }
+        }
+    }
+
+    #[test]
+    fn roles_of_no_meaning_are_refused() {
+        assert_eq!(Role::from_code(3), None);
+        for (role, name) in Role::ALL {
+            assert_eq!((name.parse(), Role::from_code(role as u64)), (Ok(role), Some(role)));
+        }
+    }
+
+    #[test]
+    fn proof_is_good_for_one_space_device_and_connection() {
+        let (secret, space, device, exporter) = ([1; 32], SpaceId([2; 32]), [3; 32], [4; 32]);
+        let good = proof(&secret, &space, &device, &exporter);
+        assert_eq!(good, proof(&secret, &space, &device, &exporter));
+        assert_ne!(good, proof(&[9; 32], &space, &device, &exporter));
+        assert_ne!(good, proof(&secret, &SpaceId([9; 32]), &device, &exporter));
+        assert_ne!(good, proof(&secret, &space, &[9; 32], &exporter));
+        assert_ne!(good, proof(&secret, &space, &device, &[9; 32]));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let shown = format!("{:?}", ticket());
+        assert!(!shown.contains("09090909") && !shown.contains("03030303"), "{shown}");
+    }
+}

@@ -180,3 +180,138 @@ impl Ring {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Hlc;
+    use crate::id::DeviceId;
+
+    fn key(seed: u8) -> DeviceKey {
+        DeviceKey::from_seed([seed; 32])
+    }
+
+    const HOME: u8 = 1;
+    const RECOVERY: u8 = 2;
+
+    fn genesis() -> Genesis {
+        let (home_key, recovery_key) = (key(HOME).public(), key(RECOVERY).public());
+        Genesis {
+            salt: [3; 32],
+            nonce: [4; 32],
+            home_key,
+            recovery_key,
+            owner: DeviceId([5; 16]),
+            params: vec![],
+        }
+    }
+
+    fn record(ring: &Ring, to: u8, from_version: u64) -> RingRecord {
+        let space = genesis().space();
+        let prev = ring.records().last().map_or(space.0, RingRecord::hash);
+        let keys = vec![key(to).public()];
+        RingRecord { space, n: ring.n() + 1, prev, keys, from_version, signature: [0; 64] }
+    }
+
+    fn ring(records: &[(u8, u8, u64)]) -> Ring {
+        let mut ring = Ring::new(&genesis(), vec![]).expect("no records, no fault");
+        for (by, to, from_version) in records {
+            ring.push(record(&ring, *to, *from_version).sign(&key(*by))).expect("it follows");
+        }
+        ring
+    }
+
+    fn handle(version: u64, ring_n: u64, by: u8) -> Handle {
+        let (prev, data_root, vv_root, batch, signature) = ([0; 32], [0; 32], [0; 32], None, [0; 64]);
+        let (space, fold_version, gc_epoch, hlc) = (genesis().space(), 1, 0, Hlc(0));
+        let handle = Handle {
+            space,
+            version,
+            prev,
+            data_root,
+            vv_root,
+            fold_version,
+            gc_epoch,
+            ring_n,
+            hlc,
+            batch,
+            signature,
+        };
+        handle.sign(&key(by))
+    }
+
+    #[test]
+    fn genesis_and_records_come_back_as_they_went() {
+        assert_eq!(Genesis::decode(&genesis().encode()), Ok(genesis()));
+        let chain = ring(&[(HOME, 7, 10), (7, 8, 20)]);
+        let through = |record: &RingRecord| RingRecord::decode(&record.encode()).expect("it decodes");
+        assert_eq!(Ring::new(&genesis(), chain.records().iter().map(through).collect()), Ok(chain));
+    }
+
+    #[test]
+    fn handle_is_signed_by_the_ring_in_force_at_its_version() {
+        let ring = ring(&[(HOME, 7, 10), (RECOVERY, 8, 20)]);
+        assert_eq!(ring.key_for(9), key(HOME).public());
+        for (version, n, by) in [(1, 0, HOME), (9, 0, HOME), (10, 1, 7), (19, 1, 7), (20, 2, 8), (99, 2, 8)] {
+            assert_eq!(ring.verify(&handle(version, n, by)), Ok(()));
+        }
+        for (version, n, by) in [(10, 0, HOME), (9, 1, 7), (20, 1, 7), (0, 0, HOME), (20, 3, 8)] {
+            assert_eq!(ring.verify(&handle(version, n, by)), Err(Error::Ring { what: "Handle", n }));
+        }
+        assert_eq!(ring.verify(&handle(10, 1, HOME)), Err(Error::BadSignature { what: "Handle" }));
+        let mut elsewhere = handle(1, 0, HOME);
+        elsewhere.space.0[0] ^= 1;
+        assert!(ring.verify(&elsewhere.sign(&key(HOME))).is_err());
+    }
+
+    #[test]
+    fn record_that_does_not_follow_is_refused() {
+        let changes: [fn(&mut RingRecord); 5] = [
+            |record| record.space.0[0] ^= 1,
+            |record| record.n += 1,
+            |record| record.prev[0] ^= 1,
+            |record| record.from_version = 10,
+            |record| record.keys.clear(),
+        ];
+        for change in changes {
+            let mut ring = ring(&[(HOME, 7, 10)]);
+            let mut next = record(&ring, 8, 20);
+            change(&mut next);
+            let n = next.n;
+            assert_eq!(ring.push(next.sign(&key(7))), Err(Error::Ring { what: "ring record", n }));
+        }
+    }
+
+    #[test]
+    fn record_is_signed_by_the_ring_before_or_the_recovery_key() {
+        let bad = Err(Error::BadSignature { what: "ring record" });
+        let mut ring = ring(&[(HOME, 7, 10)]);
+        let next = record(&ring, 8, 20);
+        assert_eq!(ring.push(next.clone().sign(&key(HOME))), bad, "the ring before has no say any more");
+        assert_eq!(ring.push(next.clone().sign(&key(8))), bad, "no ring names itself");
+        assert_eq!(ring.push(next.sign(&key(RECOVERY))), Ok(()));
+    }
+
+    #[test]
+    fn space_without_a_recovery_key_is_not_recovered() {
+        let genesis = Genesis { recovery_key: [0; 32], ..genesis() };
+        let mut ring = Ring::new(&genesis, vec![]).expect("no records, no fault");
+        let space = genesis.space();
+        let unsigned = RingRecord {
+            space,
+            n: 1,
+            prev: space.0,
+            keys: vec![[9; 32]],
+            from_version: 5,
+            signature: [0; 64],
+        };
+        assert_eq!(ring.push(unsigned), Err(Error::BadSignature { what: "ring record" }));
+    }
+
+    #[test]
+    fn record_without_keys_does_not_decode() {
+        let mut record = record(&ring(&[]), 7, 10);
+        record.keys.clear();
+        assert!(RingRecord::decode(&record.encode()).is_err());
+    }
+}

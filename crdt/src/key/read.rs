@@ -25,64 +25,22 @@ pub(super) enum Raw<'a> {
 
 /// Whether the bytes are a key, without building its elements.
 pub fn check(key: &[u8]) -> Result<(), KeyProblem> {
-    elements(key)?.try_for_each(|element| element.map(|_| ()))
+    each(key, |_| ())
 }
 
-/// The elements of a key; an error is the last one.
-pub(super) fn elements(key: &[u8]) -> Result<Elements<'_>, KeyProblem> {
+/// Shows `visit` the elements of a key, up to the first that is refused.
+pub(super) fn each<'a>(key: &'a [u8], mut visit: impl FnMut(Raw<'a>)) -> Result<(), KeyProblem> {
     if key.len() > KEY_LEN_MAX {
         return Err(KeyProblem::TooLong);
     }
-    Ok(Elements { key, at: 0, count: 0 })
-}
-
-pub(super) struct Elements<'a> {
-    key: &'a [u8],
-    at: usize,
-    count: usize,
-}
-
-impl<'a> Iterator for Elements<'a> {
-    type Item = Result<Raw<'a>, KeyProblem>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rest = &self.key[self.at..];
-        if self.count > 0 && (rest.is_empty() || rest == [END]) {
-            // After the end, or after an error: both leave `at` at the end.
-            let is_ended = rest == [END] || self.count > ELEMENTS_MAX;
-            self.at = self.key.len();
-            self.count = if is_ended { ELEMENTS_MAX + 1 } else { self.count };
-            return if is_ended { None } else { Some(self.fail()) };
-        }
-        Some(self.element(rest))
+    let (mut at, mut count) = (0, 0);
+    while key[at..] != [END] {
+        let (element, len) = read(&key[at..]).ok_or(KeyProblem::Spelling { at })?;
+        visit(element);
+        at += len;
+        count += 1;
     }
-}
-
-impl<'a> Elements<'a> {
-    fn element(&mut self, rest: &'a [u8]) -> Result<Raw<'a>, KeyProblem> {
-        if self.count == ELEMENTS_MAX || rest == [END] {
-            return self.stop(KeyProblem::Count);
-        }
-        match read(rest) {
-            Some((raw, len)) => {
-                self.at += len;
-                self.count += 1;
-                Ok(raw)
-            }
-            None => self.fail(),
-        }
-    }
-
-    fn fail(&mut self) -> Result<Raw<'a>, KeyProblem> {
-        let at = self.at;
-        self.stop(KeyProblem::Spelling { at })
-    }
-
-    fn stop(&mut self, problem: KeyProblem) -> Result<Raw<'a>, KeyProblem> {
-        self.at = self.key.len();
-        self.count = ELEMENTS_MAX + 1;
-        Err(problem)
-    }
+    if (1..=ELEMENTS_MAX).contains(&count) { Ok(()) } else { Err(KeyProblem::Count) }
 }
 
 /// The first element of `rest` and its length there.
@@ -150,17 +108,9 @@ fn is_text(escaped: &[u8]) -> bool {
     runs(escaped).all(|run| std::str::from_utf8(run).is_ok())
 }
 
-/// What stands between the escapes.
+/// What stands between the escapes: each zero is followed by an escape byte that is not part of it.
 fn runs(escaped: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let after_escape = |(i, run): (usize, &'_ [u8])| (i, run.len());
-    let mut start = 0;
-    escaped.split(|byte| *byte == END).enumerate().map(after_escape).map(move |(i, len)| {
-        // The escape byte after each zero is not part of the run.
-        let from = if i == 0 { start } else { start + 1 };
-        let run = &escaped[from..start + len];
-        start += len + 1;
-        run
-    })
+    escaped.split(|byte| *byte == END).enumerate().map(|(i, run)| if i == 0 { run } else { &run[1..] })
 }
 
 fn unescape(escaped: &[u8]) -> Vec<u8> {
