@@ -130,3 +130,41 @@ fn decode_blob(kind: u8, rest: &[u8]) -> Result<Payload, Error> {
     let len = u64::from_be_bytes(len.try_into().map_err(|_| length())?);
     Ok(Payload::Blob(BlobRef { kind, hash: *hash, len }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::WriterId;
+
+    fn check_stored(payload: Payload, len: usize) {
+        let stored = payload.encode();
+        assert_eq!(stored.len(), len);
+        assert_eq!(Payload::decode(&stored), Ok(payload));
+    }
+
+    #[test]
+    fn stored_payload_costs_one_byte_more_than_its_value() {
+        check_stored(Payload::Inline(vec![]), 1);
+        check_stored(Payload::Inline(vec![7; 1024]), 1025);
+        check_stored(Payload::Blob(BlobRef { kind: BlobRef::MANIFEST, hash: [1; 32], len: u64::MAX }), 41);
+    }
+
+    #[test]
+    fn stored_payload_of_another_shape_is_refused() {
+        let blob = Payload::Blob(BlobRef { kind: BlobRef::CHUNK, hash: [1; 32], len: 2000 }).encode();
+        for stored in [&[][..], &[1], &[5, 0], &[0; 1026], &blob[..40], &[&blob[..], &[0]].concat()] {
+            assert!(Payload::decode(stored).is_err());
+        }
+    }
+
+    #[test]
+    fn physical_key_splits_into_its_parts() {
+        let (coll, dot) = (CollId([2; 16]), Dot::new(WriterId([3; 24]), 0x0102));
+        let key = physical(&coll, b"key", &dot);
+        assert_eq!(key.len(), 16 + 3 + 32);
+        assert_eq!(key[key.len() - 8..], [0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(split_physical(&key), Some((coll, &b"key"[..], dot)));
+        assert_eq!(split_physical(&key[..47]), None);
+        assert!(key.starts_with(&physical_prefix(&coll, b"key")));
+    }
+}

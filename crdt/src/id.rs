@@ -237,3 +237,50 @@ impl FromStr for Dot {
         Ok(Dot { writer: writer.parse()?, seq: seq.parse().map_err(|_| not_a_dot())? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contexts_part_equal_bytes() {
+        assert_eq!(derive("commit", b"x"), blake3::derive_key("strandline v1 commit", b"x"));
+        assert_eq!(derive("body", b"x"), blake3::derive_key("strandline v1 body", b"x"));
+        assert_eq!(derive("seal", b"x"), blake3::derive_key("strandline v1 seal", b"x"));
+    }
+
+    #[test]
+    fn writer_id_holds_device_run_and_class() {
+        let device = DeviceId([7; 16]);
+        for class in Class::ALL {
+            let writer = WriterId::new(device, [1; 7], class);
+            assert_eq!((writer.device(), writer.class(), writer.is_home()), (device, Some(class), false));
+        }
+        let home = WriterId::home([2; 8]);
+        assert_eq!((home.device(), home.class(), home.is_home()), (DeviceId::ZERO, None, true));
+        let mut unknown = WriterId::new(device, [1; 7], Class::Bulk);
+        unknown.0[23] = 3;
+        assert_eq!(unknown.class(), None);
+    }
+
+    #[test]
+    fn ids_and_dots_come_back_from_their_text() {
+        let dot = Dot::new(WriterId([0xab; 24]), 12);
+        assert_eq!(dot.to_string().parse(), Ok(dot));
+        assert_eq!(Dot::from_bytes(&dot.to_bytes()), dot);
+        assert_eq!(SpaceId([0xcd; 32]).to_string().to_ascii_uppercase().parse(), Ok(SpaceId([0xcd; 32])));
+        for text in ["", "ab", &"g".repeat(64), &"a".repeat(66)] {
+            assert_eq!(text.parse::<SpaceId>(), Err(Error::Text { what: "space id" }));
+        }
+        for text in ["", ":", &format!("{}:", dot.writer), &format!("{}:x", dot.writer)] {
+            assert!(text.parse::<Dot>().is_err());
+        }
+    }
+
+    #[test]
+    fn bytes_of_dots_sort_as_dots_do() {
+        let dots = [(1, 2), (1, 256), (2, 1)].map(|(writer, seq)| Dot::new(WriterId([writer; 24]), seq));
+        assert!(dots.is_sorted());
+        assert!(dots.map(Dot::to_bytes).is_sorted());
+    }
+}

@@ -282,3 +282,79 @@ pub mod system {
         id("sys/coll", Policy::GSet)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOME: WriterId = WriterId([0; 24]);
+    const A: WriterId = WriterId([1; 24]);
+    const B: WriterId = WriterId([2; 24]);
+
+    #[track_caller]
+    fn check_rule(policy: Policy, byte: u8, own: bool, others: bool) {
+        let coll = Descriptor::new("things", policy).expect("a name").id();
+        let rule = coll.rule();
+        assert!(rule.is_known());
+        assert_eq!((rule, rule.byte()), (policy.rule(), byte));
+        assert_eq!((rule.may_supersede(&A, &A), rule.may_supersede(&A, &B)), (own, others));
+        assert!(rule.may_supersede(&HOME, &A), "the home may always");
+    }
+
+    #[test]
+    fn rule_of_a_policy_stands_in_the_collections_id() {
+        for policy in [Policy::Lww, Policy::Mv, Policy::Copies, Policy::Map, Policy::OrSet] {
+            check_rule(policy, 0, true, true);
+        }
+        for policy in [Policy::GCounter, Policy::PnCounter] {
+            check_rule(policy, 1, true, false);
+        }
+        for policy in [Policy::GSet, Policy::TwoPhaseSet, Policy::Text, Policy::List] {
+            check_rule(policy, 2, false, false);
+        }
+        check_rule(Policy::Strong, 4, true, true);
+        assert!(Policy::Strong.rule().home_only() && !Policy::Lww.rule().home_only());
+    }
+
+    #[test]
+    fn policies_come_back_from_their_names_and_codes() {
+        for (i, (policy, name)) in Policy::NAMES.into_iter().enumerate() {
+            assert_eq!((policy as usize, policy.to_string().as_str()), (i, name));
+            assert_eq!((name.parse(), Policy::from_code(i as u64)), (Ok(policy), Some(policy)));
+        }
+        assert_eq!(Policy::from_code(12), None);
+        assert!("LWW".parse::<Policy>().is_err());
+    }
+
+    #[test]
+    fn descriptor_comes_back_and_everything_in_it_is_in_the_id() {
+        let descriptor =
+            Descriptor { params: vec![1], ..Descriptor::new("things", Policy::Mv).expect("a name") };
+        assert_eq!(Descriptor::decode(&descriptor.encode()), Ok(descriptor.clone()));
+        let other_params = Descriptor { params: vec![], ..descriptor.clone() };
+        let other_name = Descriptor { name: "thing".to_owned(), ..descriptor.clone() };
+        let other_policy = Descriptor { policy: Policy::Lww, ..descriptor.clone() };
+        for other in [other_params, other_name, other_policy] {
+            assert_ne!(other.id().0[1..], descriptor.id().0[1..]);
+        }
+    }
+
+    #[test]
+    fn names_that_could_mislead_are_refused() {
+        let longest = "x".repeat(NAME_LEN_MAX);
+        assert!(Descriptor::new(&longest, Policy::Lww).is_ok());
+        for name in ["", "a~b", "a\nb", &format!("{longest}x")] {
+            assert_eq!(Descriptor::new(name, Policy::Lww), Err(Error::Name));
+            let stored = Descriptor { name: name.to_owned(), policy: Policy::Lww, params: vec![] };
+            assert_eq!(Descriptor::decode(&stored.encode()), Err(Error::Name));
+        }
+    }
+
+    #[test]
+    fn system_collections_are_the_homes_but_for_descriptors() {
+        for coll in [system::acl, system::invite, system::cut, system::meta, system::name, system::prop] {
+            assert!(coll().rule().home_only());
+        }
+        assert_eq!(system::coll().rule(), Rule::new(Supersede::HomeOnly, Writers::Anyone));
+    }
+}

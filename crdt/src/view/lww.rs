@@ -75,3 +75,49 @@ fn sorted<'a>(live: impl Iterator<Item = &'a Live>) -> Vec<Dot> {
     dots.sort_unstable();
     dots
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::WriterId;
+
+    fn dot(writer: u8, seq: u64) -> Dot {
+        Dot::new(WriterId([writer; 24]), seq)
+    }
+
+    fn live(writer: u8, seq: u64, hlc: u64) -> Live {
+        Live { dot: dot(writer, seq), hlc: Hlc(hlc), payload: Payload::Inline(vec![writer]) }
+    }
+
+    #[test]
+    fn absent_key_has_no_reading() {
+        assert_eq!(lww(&[]), None);
+    }
+
+    #[test]
+    fn latest_wins_then_the_larger_dot_and_the_rest_is_listed() {
+        let live = [live(2, 1, 5), live(1, 9, 7), live(3, 1, 7), live(3, 2, 7)];
+        let reading = lww(&live).expect("four live");
+        assert_eq!(reading.winner.dot, dot(3, 2));
+        let losers: Vec<Dot> = reading.losers.iter().map(|live| live.dot).collect();
+        assert_eq!(losers, [dot(3, 1), dot(1, 9), dot(2, 1)]);
+    }
+
+    #[test]
+    fn put_replaces_all_it_saw_unless_losers_are_kept() {
+        let live = [live(1, 5, 100), live(2, 9, 120)];
+        let new = (Hlc(130), dot(3, 1));
+        assert_eq!(supersedes_put(&live, Losers::Replace, new.0, new.1), [dot(1, 5), dot(2, 9)]);
+        assert_eq!(supersedes_put(&live, Losers::Keep, new.0, new.1), [dot(2, 9)]);
+        assert_eq!(supersedes_delete(&live), [dot(1, 5), dot(2, 9)]);
+    }
+
+    #[test]
+    fn put_replaces_every_dot_that_would_beat_it() {
+        let live = [live(1, 5, 9000), live(2, 9, 120), live(4, 1, 8000)];
+        assert_eq!(supersedes_put(&live, Losers::Keep, Hlc(130), dot(3, 1)), [dot(1, 5), dot(4, 1)]);
+        let equal = [live[1].clone()];
+        assert_eq!(supersedes_put(&equal, Losers::Keep, Hlc(120), dot(1, 1)), [dot(2, 9)]);
+        assert_eq!(supersedes_put(&[], Losers::Keep, Hlc(1), dot(1, 1)), []);
+    }
+}
