@@ -20,7 +20,7 @@
 //! | `POST /v1/peers/pause` · `POST /v1/peers/resume` | `PeerChoice` -> `PeersChanged` |
 //!
 //! A key in a path is text, or bytes that are not UTF-8, percent-encoded: one plain element. `?tuple=true` says that it
-//! is the JSON of a `Key` instead; so do `prefix`, `from` and `to`. `{space}` is a local name or an id. Every write takes
+//! is a JSON array instead ([`crate::keytext`]); the same goes for `prefix`, `from` and `to`. `{space}` is a local name or an id. Every write takes
 //! `?wait=local|peers:N|anchored` and `?timeout=5s`, and `If-Match: "DOT"` or `If-None-Match: *` where it has one key.
 //! An error is an RFC 9457 problem with a stable `type`.
 

@@ -3,6 +3,8 @@
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod endpoint;
 pub mod identity;
+pub mod keytext;
 #[cfg(test)]
 mod scratch;

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::keytext::Key;
+
 /// A value: text where it is UTF-8, else base64.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -35,48 +37,6 @@ impl Value {
         }
     }
 }
-
-/// A key: text where it is one text element, else base64, else its elements.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Key {
-    /// One text element.
-    Text(String),
-    /// One element of bytes that are not UTF-8.
-    Bytes {
-        /// The bytes, in the standard alphabet with padding.
-        base64: String,
-    },
-    /// A tuple.
-    Tuple {
-        /// Its elements, in order.
-        tuple: Vec<KeyElement>,
-    },
-}
-
-/// One element of a tuple key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyElement {
-    /// Nothing.
-    Null,
-    /// True or false.
-    Bool(bool),
-    /// A whole number of any size that fits.
-    Int(i64),
-    /// A number in double precision.
-    Float(f64Text),
-    /// Microseconds since 1970.
-    Time(i64),
-    /// Text.
-    Text(String),
-    /// Bytes in base64.
-    Bytes(String),
-}
-
-/// A double as its shortest decimal text, so that equality and infinities survive JSON.
-#[expect(non_camel_case_types, reason = "reads as the type it stands for")]
-pub type f64Text = String;
 
 /// `get --json`, and one line of `scan --json` and of `export`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -310,6 +270,9 @@ pub struct Join {
     /// How long to wait for the home, as `30s`.
     #[serde(default)]
     pub timeout: Option<String>,
+    /// Trust the ticket and start without the home.
+    #[serde(default)]
+    pub offline: bool,
 }
 
 /// `POST /v1/spaces/{space}/collections`.
@@ -462,14 +425,5 @@ mod tests {
             let value: Value = serde_json::from_str(&json).unwrap();
             assert_eq!(value.to_bytes().as_deref(), Some(bytes));
         }
-    }
-
-    #[test]
-    fn a_key_is_text_where_it_can_be() {
-        assert_eq!(serde_json::to_string(&Key::Text("a".into())).unwrap(), "\"a\"");
-        let tuple = Key::Tuple { tuple: vec![KeyElement::Text("x".into()), KeyElement::Int(5)] };
-        let json = serde_json::to_string(&tuple).unwrap();
-        assert_eq!(json, r#"{"tuple":[{"text":"x"},{"int":5}]}"#);
-        assert_eq!(serde_json::from_str::<Key>(&json).unwrap(), tuple);
     }
 }
