@@ -114,31 +114,25 @@ impl<F: File> Tail<F> {
         let name = name(head.start);
         match disk.remove(&name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // It can only be a segment that a full disk kept from being finished: its first record would go here.
+            // It can only be one that a crash kept from being finished: its first record would go here.
             result => result.while_doing(Action::Remove, &name)?,
         }
-        let file = disk.create(&name).while_doing(Action::Create, &name)?;
-        let mut tail = Tail { name, head, file, written: 0, buffer: Vec::new(), file_len: HEAD_LEN };
-        match tail.fill_first() {
-            Ok(()) => {}
-            Err(source) if is_full(&source) => {
-                disk.remove(&tail.name).while_doing(Action::Remove, &tail.name)?;
-                return Err(Error::NoSpace { segment: tail.name });
-            }
-            result => result.while_doing(Action::Write, &tail.name)?,
+        let file = match disk.create(&name) {
+            Err(error) if is_full(&error) => return Err(Error::NoSpace { segment: name }),
+            result => result.while_doing(Action::Create, &name)?,
+        };
+        let mut tail = Tail { name, head, file, written: 0, buffer: Vec::new(), file_len: 0 };
+        if let Err(error) = tail.reserve(0) {
+            // Gone for good before the log goes on without it, or a crash could bring it back among later ones.
+            disk.remove(&tail.name).while_doing(Action::Remove, &tail.name)?;
+            disk.flush_dir("").while_doing(Action::Flush, &tail.name)?;
+            return Err(error);
         }
+        // The head comes after the zeros: a full disk never leaves a segment that looks begun.
+        tail.file.write_all_at(&head.encode(), 0).while_doing(Action::Write, &tail.name)?;
         tail.file.flush().while_doing(Action::Flush, &tail.name)?;
         disk.flush_dir("").while_doing(Action::Flush, &tail.name)?;
         Ok(tail)
-    }
-
-    fn fill_first(&mut self) -> io::Result<()> {
-        let len = self.head.capacity.min(FILL_LEN);
-        let mut bytes = vec![0; len as usize];
-        bytes[..HEAD_LEN as usize].copy_from_slice(&self.head.encode());
-        self.file.write_all_at(&bytes, 0)?;
-        self.file_len = len;
-        Ok(())
     }
 
     /// Bytes of records, written or not.

@@ -180,7 +180,7 @@ fn torn_tail_is_cut_at_the_last_whole_record() {
 #[test]
 fn an_entry_of_many_parts_is_kept_whole_or_not_at_all() {
     check(
-        "append a*3000000; flush; append b*3000000; tear b 2700000; open; print",
+        "append a*3000000; flush; append b*3000000; tear b 2000000; open; print",
         expect![[r#"
         opened, cut 2000000 bytes at 48
         a*3000000
@@ -240,13 +240,13 @@ fn a_mark_is_written_once_and_read_by_nobody() {
 fn what_lies_behind_a_torn_record_never_comes_back() {
     // `c` is whole on the disk behind the torn `b`. A new record of `b`'s length must not lead to it.
     check(
-        "append a; flush; append b; append c; flip b 30; open; print; append d; flush; open; print",
+        "append a; flush; append b; append c; flush; flip b 30; open; print; append d; flush; open; print",
         expect![[r#"
-        opened
-        a b c
-        opened
-        a b c d
-    "#]],
+            opened, cut 62 bytes at 79
+            a
+            opened
+            a d
+        "#]],
     );
 }
 
@@ -290,7 +290,7 @@ fn a_lost_last_segment_is_noticed_by_whoever_knows_a_position_in_it() {
     check(
         "append a*800; append b*800; append c; append d; flush; remove last; open from d",
         expect![[r#"
-        record at byte 878 of 00000000000000000000.log is damaged: records are missing that were known to be flushed
+        record at byte 878 of 00000000000000000830.log is damaged: records are missing that were known to be flushed
     "#]],
     );
 }
