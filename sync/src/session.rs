@@ -160,8 +160,9 @@ impl Session {
         if self.end.is_some() {
             return None;
         }
-        let pulse = self.pulse.timeout(&self.config);
-        Some(self.sender.paused_until().map_or(pulse, |until| until.min(pulse)))
+        let timers =
+            [Some(self.pulse.timeout(&self.config)), self.sender.paused_until(), self.fetch.retry_at()];
+        timers.into_iter().flatten().min()
     }
 
     /// Time has passed: closes a session whose peer fell silent. Poll afterwards.
@@ -195,6 +196,9 @@ impl Session {
             self.pulse.heard_frame(now, &frame);
             self.handle_frame(now, frame, store)?;
         }
+        if self.reader.is_within_frame() {
+            self.pulse.heard_part(now);
+        }
         Ok(())
     }
 
@@ -213,7 +217,7 @@ impl Session {
             Frame::Handle(handle) => return self.handle_offer(now, handle.0, store),
             Frame::Want(want) => return self.serve.handle_want(want),
             Frame::Data(data) => return self.handle_data(now, data, store),
-            Frame::Missing(missing) => return self.handle_missing(missing),
+            Frame::Missing(missing) => return self.handle_missing(missing, store),
             Frame::BlobWant(want) => return self.serve.handle_blob_want(want),
             Frame::BlobData(blob) => return self.receiver.handle_blob(blob),
             Frame::Beat(beat) => self.handle_beat(beat),
@@ -253,10 +257,10 @@ impl Session {
         if let Some(frame) = self.next_greeting(now, store) {
             return Ok(Some(frame));
         }
-        if self.peer.is_open() {
-            if let Some(frame) = self.next_exchange(now, store)? {
-                return Ok(Some(frame));
-            }
+        if self.peer.is_open()
+            && let Some(frame) = self.next_exchange(now, store)?
+        {
+            return Ok(Some(frame));
         }
         Ok(self.next_beat(now, store))
     }
@@ -266,6 +270,7 @@ impl Session {
         if let Some(frame) = self.sender.next_of_unit() {
             return Ok(Some(frame));
         }
+        self.retry_adoption(now, store)?;
         let control = self
             .receiver
             .next_nack()

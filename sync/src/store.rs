@@ -58,7 +58,8 @@ pub trait Store {
 
     /// Moves the base to the offered Handle, by computing it or by starting to fetch it.
     ///
-    /// [`Adoption::Fetch`] is never empty. A newer offer replaces a fetch that is under way.
+    /// It flushes first where it must. A newer offer replaces a fetch that is under way; sessions with several peers
+    /// may offer the same version, and each is told what is missing then.
     fn adopt(&mut self, now: Time, offer: Offer) -> Result<Adoption, StoreError>;
 
     /// The bytes of a node or chunk, if they are here.
@@ -67,7 +68,7 @@ pub trait Store {
     /// Takes fetched nodes after checking each against its hash.
     ///
     /// Returns the children that turned out to be missing; those returned before are still wanted and need not be
-    /// named again, but may be. An empty list is right while nodes asked for before are outstanding.
+    /// named again, but may be. The list may be empty, and nodes that nobody misses are ignored.
     /// [`Adoption::Adopted`] once the tree is whole and the base has moved.
     fn store_nodes(&mut self, now: Time, nodes: Vec<(Kind, Hash, Vec<u8>)>) -> Result<Adoption, StoreError>;
 }

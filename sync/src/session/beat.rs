@@ -46,10 +46,14 @@ impl Pulse {
         self.heard_at
     }
 
-    /// Any bytes prove the peer alive, and that it is busy: it is told that we are here at the short interval.
+    /// Any bytes prove the peer alive.
     pub(super) fn heard_bytes(&mut self, now: Time) {
         self.heard_at = now;
         self.waiting_since = now;
+    }
+
+    /// A frame is on its way in: on a slow link the peer is told at the short interval that we are here.
+    pub(super) fn heard_part(&mut self, now: Time) {
         self.beats_sent = 0;
         self.beat_at = self.beat_at.min(now.plus_ms(self.intervals.0));
     }

@@ -22,11 +22,18 @@ const SERVE_BLOBS_MAX: usize = 64;
 /// Bytes of nodes in one Data before it is sent.
 const DATA_LEN: usize = 256 << 10;
 
+/// When nothing is left to ask for and the base has not moved, another session fetches the rest. Should that one
+/// end first, this one goes on after so long.
+const RETRY_MS: u64 = 2_000;
+
 /// The asking half of a fetch. Which nodes are missing is the store's to say, level by level.
 #[derive(Debug)]
 pub(super) struct Fetch {
     /// The version being fetched; 0 for none.
     version: u64,
+    /// What is being fetched, without what would let it be computed: that was tried.
+    offer: Option<Offer>,
+    retry_at: Option<Time>,
     wanted: BTreeSet<NodeId>,
     /// Asked for, and for which version.
     asked: BTreeMap<NodeId, u64>,
@@ -34,7 +41,7 @@ pub(super) struct Fetch {
 
 impl Fetch {
     pub(super) fn new() -> Fetch {
-        Fetch { version: 0, wanted: BTreeSet::new(), asked: BTreeMap::new() }
+        Fetch { version: 0, offer: None, retry_at: None, wanted: BTreeSet::new(), asked: BTreeMap::new() }
     }
 
     /// Nodes known to be missing.
@@ -56,13 +63,18 @@ impl Fetch {
         Some(Frame::Want(Want { nodes, version: self.version }))
     }
 
-    fn start(&mut self, version: u64, nodes: Vec<NodeId>) -> Result<(), Error> {
-        self.version = version;
-        self.wanted.clear();
-        self.go_on(nodes)
+    pub(super) fn retry_at(&self) -> Option<Time> {
+        self.retry_at
     }
 
-    fn go_on(&mut self, nodes: Vec<NodeId>) -> Result<(), Error> {
+    fn start(&mut self, now: Time, offer: Offer, nodes: Vec<NodeId>) {
+        self.version = offer.handle.version;
+        self.offer = Some(offer);
+        self.wanted.clear();
+        self.go_on(now, nodes);
+    }
+
+    fn go_on(&mut self, now: Time, nodes: Vec<NodeId>) {
         for node in nodes {
             match self.asked.get_mut(&node) {
                 Some(version) => *version = self.version,
@@ -71,13 +83,15 @@ impl Fetch {
                 }
             }
         }
-        let is_stuck = self.wanted.is_empty() && !self.asked.values().any(|version| *version == self.version);
-        if is_stuck { Err(Error::NodesMissing { version: self.version }) } else { Ok(()) }
+        let is_idle = self.wanted.is_empty() && !self.asked.values().any(|version| *version == self.version);
+        self.retry_at = is_idle.then(|| now.plus_ms(RETRY_MS));
     }
 
     /// What is still under way is ignored when it comes.
     fn stop(&mut self) {
         self.version = 0;
+        self.offer = None;
+        self.retry_at = None;
         self.wanted.clear();
     }
 }
@@ -171,11 +185,30 @@ impl Session {
         if version <= ours.version {
             return Ok(());
         }
-        let adoption = store.adopt(now, offer)?;
-        if let Adoption::Fetch(nodes) = adoption {
-            return self.fetch.start(version, nodes);
+        self.adopt(now, offer, store)
+    }
+
+    /// Takes up a fetch that had nothing left to ask for.
+    pub(super) fn retry_adoption(&mut self, now: Time, store: &mut impl Store) -> Result<(), Error> {
+        if self.fetch.retry_at.is_none_or(|at| at > now) {
+            return Ok(());
         }
-        self.handle_adopted(store);
+        self.fetch.retry_at = None;
+        match self.fetch.offer.take() {
+            Some(offer) if offer.handle.version > store.handle().version => self.adopt(now, offer, store),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn adopt(&mut self, now: Time, offer: Offer, store: &mut impl Store) -> Result<(), Error> {
+        let (handle, ring) = (offer.handle.clone(), offer.ring.clone());
+        match store.adopt(now, offer)? {
+            Adoption::Fetch(nodes) => {
+                let offer = Offer { handle, ring, vector_changes: None, home_commits: Vec::new() };
+                self.fetch.start(now, offer, nodes);
+            }
+            Adoption::Adopted | Adoption::Stale => self.handle_adopted(store),
+        }
         Ok(())
     }
 
@@ -194,22 +227,21 @@ impl Session {
             return Ok(());
         }
         match store.store_nodes(now, nodes)? {
-            Adoption::Fetch(more) => self.fetch.go_on(more),
-            Adoption::Adopted | Adoption::Stale => {
-                self.handle_adopted(store);
-                Ok(())
-            }
+            Adoption::Fetch(more) => self.fetch.go_on(now, more),
+            Adoption::Adopted | Adoption::Stale => self.handle_adopted(store),
         }
+        Ok(())
     }
 
     /// Nodes the peer does not have. If its base moved on, it offers the newer one; if not, it cannot help.
-    pub(super) fn handle_missing(&mut self, missing: Missing) -> Result<(), Error> {
+    pub(super) fn handle_missing(&mut self, missing: Missing, store: &impl Store) -> Result<(), Error> {
         let version = self.fetch.version;
         let mut is_current = false;
         for node in missing.nodes {
             is_current |= self.fetch.asked.remove(&node) == Some(version);
         }
-        if !is_current || version == 0 {
+        // Another session may have brought them meanwhile.
+        if !is_current || store.handle().version >= version {
             return Ok(());
         }
         if missing.newest_version <= version {

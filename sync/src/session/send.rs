@@ -196,7 +196,11 @@ impl Session {
 
     /// What is durable at the peer.
     pub(super) fn handle_ack(&mut self, ack: Ack, store: &impl Store) -> Result<(), Error> {
-        self.peer.base = self.peer.base.max(ack.base_version);
+        if ack.base_version > self.peer.base {
+            self.peer.base = ack.base_version;
+            // What was not ready before may be on its new base.
+            self.sender.paused_until = None;
+        }
         for (writer, seq) in ack.stored {
             self.peer.has_at_least(writer, seq)?;
             self.sender.raise(writer, seq);
