@@ -1,3 +1,10 @@
-//! The daemon and its command line.
+//! The program: `strandline` is the daemon and the command line that talks to it.
 
-fn main() {}
+mod cli;
+mod client;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

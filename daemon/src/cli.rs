@@ -1,0 +1,192 @@
+//! The command line: what each command takes, and who carries it out.
+
+mod collection;
+mod completions;
+mod delete;
+mod export;
+pub(crate) mod failure;
+mod get;
+mod import;
+pub(crate) mod output;
+mod peer;
+mod put;
+mod scan;
+mod space;
+mod status;
+mod target;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use crate::cli::failure::{EXIT_USAGE, Failure};
+
+/// A local-first sync daemon: durable writes offline, provable convergence when a link exists.
+#[derive(Parser)]
+#[command(name = "strandline", version, propagate_version = true, after_help = ABOUT_EXITS)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Global {
+    /// Directory with everything this replica owns [default: the platform's data directory]
+    #[arg(long, global = true, env = "STRANDLINE_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Print JSON: one document, or one a line for streams
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Say more on stderr: -v what happens, -vv how
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+const ABOUT_EXITS: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict or rejected, 5 unavailable.
+
+Example:
+  strandline demo
+  strandline dev up telemetry/readings";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Spaces, peers, outbox, disk and clock at a glance
+    Status(status::StatusArguments),
+    /// Create, list and show spaces; invite devices and join
+    Space(space::SpaceArguments),
+    /// Create, list and show the collections of a space
+    Collection(collection::CollectionArguments),
+    /// List peers; cut links and mend them
+    Peer(peer::PeerArguments),
+    /// Write a value under a key
+    Put(put::PutArguments),
+    /// Read the value of a key
+    Get(get::GetArguments),
+    /// Delete a key
+    Delete(delete::DeleteArguments),
+    /// List keys and values in key order
+    Scan(scan::ScanArguments),
+    /// Load CSV or NDJSON files, resuming where a broken import stopped
+    Import(import::ImportArguments),
+    /// Write a collection out as NDJSON or CSV
+    Export(export::ExportArguments),
+    /// Re-hash everything on disk and rebuild the roots
+    Verify(verify::VerifyArguments),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArguments),
+}
+
+/// Parses, runs, and turns a failure into one message and one exit code.
+pub(crate) fn run() -> ExitCode {
+    let json_wanted = std::env::args_os().any(|argument| argument == "--json");
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage_exit(&error, json_wanted),
+    };
+    let global = arguments.global.clone();
+    match dispatch(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if failure.exit != 0 {
+                failure.print(global.json);
+            }
+            ExitCode::from(failure.exit)
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<(), Failure> {
+    let global = &arguments.global;
+    match arguments.command {
+        Command::Status(status) => wait(status::run(global, &status)),
+        Command::Space(space) => wait(space::run(global, space)),
+        Command::Collection(collection) => wait(collection::run(global, collection)),
+        Command::Peer(peer) => wait(peer::run(global, peer)),
+        Command::Put(put) => wait(put::run(global, put)),
+        Command::Get(get) => wait(get::run(global, &get)),
+        Command::Delete(delete) => wait(delete::run(global, &delete)),
+        Command::Scan(scan) => wait(scan::run(global, &scan)),
+        Command::Import(import) => wait(import::run(global, import)),
+        Command::Export(export) => wait(export::run(global, &export)),
+        Command::Verify(verify) => wait(verify::run(global, &verify)),
+        Command::Completions(completions) => completions::run(&completions),
+    }
+}
+
+/// Runs one command's conversation; a client needs no second thread.
+fn wait(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed("runtime", format!("cannot start: {error}")))?
+        .block_on(command)
+}
+
+/// Help and version are answers; everything else the parser says is a wrong call.
+fn usage_exit(error: &clap::Error, json: bool) -> ExitCode {
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if json && !asked {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        Failure::usage(message).cure("strandline --help").print(true);
+        return ExitCode::from(EXIT_USAGE);
+    }
+    // A closed stdout leaves nobody to tell.
+    drop(error.print());
+    ExitCode::from(if asked { 0 } else { EXIT_USAGE })
+}
+
+impl Global {
+    /// The directory this command is about.
+    pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
+        if let Some(data) = &self.data {
+            return Ok(data.clone());
+        }
+        let from_home = |variable: &str, rest: &str| {
+            std::env::var_os(variable).filter(|dir| !dir.is_empty()).map(|dir| PathBuf::from(dir).join(rest))
+        };
+        let platform = if cfg!(target_os = "macos") {
+            from_home("HOME", "Library/Application Support/strandline")
+        } else {
+            from_home("XDG_DATA_HOME", "strandline").or_else(|| from_home("HOME", ".local/share/strandline"))
+        };
+        platform.ok_or_else(|| {
+            Failure::usage("no data directory: neither --data, STRANDLINE_DATA nor HOME is set")
+                .cure("strandline --data DIR …")
+        })
+    }
+
+    /// A connection to the daemon of that directory.
+    pub(crate) async fn client(&self) -> Result<crate::client::Client, Failure> {
+        crate::client::Client::connect(&self.data_dir()?).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn check(command: &clap::Command) {
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Example"), "{} shows no example", command.get_name());
+            command.get_subcommands().filter(|sub| sub.get_name() != "help").for_each(check);
+        }
+        let mut command = Arguments::command();
+        command.build();
+        check(&command);
+    }
+}

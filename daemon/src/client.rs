@@ -1,0 +1,233 @@
+//! HTTP over the daemon's Unix socket: one connection, one request at a time.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use strandline::api::types::Problem;
+use tokio::net::UnixStream;
+
+use crate::cli::failure::{
+    EXIT_CONFLICT, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_UNAVAILABLE, EXIT_USAGE, Failure,
+};
+
+/// Largest body read whole: a value or an answer, never a stream of rows.
+const BODY_LEN_MAX: usize = 64 << 20;
+
+/// A conversation with the daemon that owns a data directory.
+pub(crate) struct Client {
+    sender: SendRequest<Full<Bytes>>,
+    data: PathBuf,
+}
+
+impl Client {
+    /// Connects to the socket in `data`, or says how to get a daemon there.
+    pub(crate) async fn connect(data: &Path) -> Result<Client, Failure> {
+        let socket = data.join("strandline.sock");
+        let stream = UnixStream::connect(&socket).await.map_err(|error| no_daemon(data, &error))?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
+        // A connection that breaks shows at the request that needed it, which is where it can be named.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(Client { sender, data: data.to_path_buf() })
+    }
+
+    /// The directory whose daemon this is.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// One request; an answer that is not 2xx comes back as the failure it describes.
+    pub(crate) async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Body,
+    ) -> Result<Response<Incoming>, Failure> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(hyper::header::HOST, "strandline")
+            .header(hyper::header::ACCEPT, accept)
+            .header(hyper::header::CONTENT_TYPE, body.content_type())
+            .body(Full::new(body.into_bytes()))
+            .map_err(|error| Failure::usage(format!("cannot ask for {path}: {error}")))?;
+        self.sender.ready().await.map_err(|error| lost(&error))?;
+        let response = self.sender.send_request(request).await.map_err(|error| lost(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = read_all(response).await?;
+        Err(refusal(status, &body))
+    }
+
+    /// A JSON answer to a request without a body.
+    pub(crate) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Failure> {
+        self.json(Method::GET, path, Body::Empty).await
+    }
+
+    /// A JSON answer to a JSON body.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_string(body)
+            .map_err(|error| Failure::failed("internal", format!("cannot write the request: {error}")))?;
+        self.json(Method::POST, path, Body::Json(body)).await
+    }
+
+    /// A JSON answer to any request.
+    pub(crate) async fn json<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<T, Failure> {
+        let response = self.request(method, path, "application/json", body).await?;
+        let bytes = read_all(response).await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::failed("protocol", format!("the daemon's answer to {path} cannot be read: {error}"))
+                .cure("use the daemon and the command line of one version")
+        })
+    }
+}
+
+/// What goes with a request.
+pub(crate) enum Body {
+    Empty,
+    Json(String),
+    Octets(Bytes),
+}
+
+impl Body {
+    fn content_type(&self) -> &'static str {
+        match self {
+            Body::Empty | Body::Octets(_) => "application/octet-stream",
+            Body::Json(_) => "application/json",
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Body::Empty => Bytes::new(),
+            Body::Json(text) => Bytes::from(text),
+            Body::Octets(bytes) => bytes,
+        }
+    }
+}
+
+/// Lines of a streamed answer, each whole, in order.
+pub(crate) struct Lines {
+    body: Incoming,
+    buffered: Vec<u8>,
+    consumed: usize,
+}
+
+impl Lines {
+    pub(crate) fn new(response: Response<Incoming>) -> Lines {
+        Lines { body: response.into_body(), buffered: Vec::new(), consumed: 0 }
+    }
+
+    /// The next line without its end, or `None` when the stream is complete.
+    pub(crate) async fn next(&mut self) -> Result<Option<&[u8]>, Failure> {
+        loop {
+            if let Some(len) = self.buffered[self.consumed..].iter().position(|byte| *byte == b'\n') {
+                let start = self.consumed;
+                self.consumed += len + 1;
+                return Ok(Some(&self.buffered[start..start + len]));
+            }
+            self.buffered.drain(..self.consumed);
+            self.consumed = 0;
+            match self.body.frame().await {
+                None if self.buffered.is_empty() => return Ok(None),
+                // Every line the daemon writes ends with a newline, so half a line is half an answer.
+                None => return Err(Failure::unavailable("the daemon went away in the middle of an answer")),
+                Some(Err(error)) => return Err(lost(&error)),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.buffered.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The whole body, within bounds.
+pub(crate) async fn read_all(response: Response<Incoming>) -> Result<Bytes, Failure> {
+    let body = http_body_util::Limited::new(response.into_body(), BODY_LEN_MAX);
+    match body.collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) => Err(Failure::unavailable(format!("the daemon's answer broke off: {error}"))),
+    }
+}
+
+/// One path segment or query value, percent-encoded.
+pub(crate) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    encoded
+}
+
+fn no_daemon(data: &Path, error: &std::io::Error) -> Failure {
+    let initialised = data.join("identity.key").exists();
+    let cure = if initialised {
+        format!("strandline --data {} serve", data.display())
+    } else {
+        format!("strandline --data {} init, then serve", data.display())
+    };
+    Failure::unavailable(format!("no daemon answers in {}: {error}", data.display())).cure(cure)
+}
+
+fn lost(error: &hyper::Error) -> Failure {
+    Failure::unavailable(format!("the connection to the daemon broke: {error}"))
+        .cure("strandline status, and start the daemon again if it is gone")
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> Failure {
+    let exit = match status {
+        StatusCode::BAD_REQUEST => EXIT_USAGE,
+        StatusCode::NOT_FOUND => EXIT_NOT_FOUND,
+        StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED | StatusCode::FORBIDDEN => EXIT_CONFLICT,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_EARLY => EXIT_UNAVAILABLE,
+        _ => EXIT_FAILED,
+    };
+    match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) => Failure { kind: problem.kind, message: problem.detail, cure: problem.cure, exit },
+        Err(_) => Failure::new(exit, "http", format!("the daemon answered {status}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_hold_any_text() {
+        assert_eq!(encode("a/b c"), "a%2Fb%20c");
+        assert_eq!(encode("ü"), "%C3%BC");
+    }
+
+    #[test]
+    fn a_problem_keeps_its_type_and_its_cure() {
+        let body = br#"{"type":"collection-missing","title":"x","status":404,"detail":"no collection a/b","cure":"do"}"#;
+        let failure = refusal(StatusCode::NOT_FOUND, body);
+        assert_eq!((failure.exit, failure.kind.as_str()), (EXIT_NOT_FOUND, "collection-missing"));
+        assert_eq!(failure.cure.as_deref(), Some("do"));
+    }
+}
