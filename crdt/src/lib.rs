@@ -32,5 +32,5 @@ pub use id::{Class, CollId, CommitId, DeviceId, Dot, SpaceId, WriterId, derive};
 pub use key::Element;
 pub use rule::{Descriptor, Policy, Rule, Supersede, Writers, system};
 pub use seal::{DeviceKey, Seal, verify};
-pub use ticket::{Role, Ticket, proof, secret_hash};
+pub use ticket::{Role, Ticket, proof, secret_hash, verify_proof};
 pub use vector::{Tip, Vector};

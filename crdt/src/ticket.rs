@@ -164,9 +164,25 @@ impl FromStr for Ticket {
 ///
 /// `exporter` is bound to the TLS connection; offline it is the hash of the bundle.
 pub fn proof(secret: &[u8; 32], space: &SpaceId, device_key: &[u8; 32], exporter: &[u8]) -> [u8; 32] {
+    *proof_hash(secret, space, device_key, exporter).as_bytes()
+}
+
+/// Whether a device sent the right [`proof`], in a time that does not tell how much of it was right.
+pub fn verify_proof(
+    found: &[u8; 32],
+    secret: &[u8; 32],
+    space: &SpaceId,
+    device_key: &[u8; 32],
+    exporter: &[u8],
+) -> bool {
+    // Hashes compare in constant time, arrays do not.
+    proof_hash(secret, space, device_key, exporter) == blake3::Hash::from_bytes(*found)
+}
+
+fn proof_hash(secret: &[u8; 32], space: &SpaceId, device_key: &[u8; 32], exporter: &[u8]) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new_keyed(secret);
     hasher.update(&space.0).update(device_key).update(exporter);
-    *hasher.finalize().as_bytes()
+    hasher.finalize()
 }
 
 /// Under which name the home keeps a ticket that is out: it need not keep the secret.
@@ -243,7 +259,8 @@ mod tests {
     fn proof_is_good_for_one_space_device_and_connection() {
         let (secret, space, device, exporter) = ([1; 32], SpaceId([2; 32]), [3; 32], [4; 32]);
         let good = proof(&secret, &space, &device, &exporter);
-        assert_eq!(good, proof(&secret, &space, &device, &exporter));
+        assert!(verify_proof(&good, &secret, &space, &device, &exporter));
+        assert!(!verify_proof(&good, &secret, &space, &device, &[9; 32]));
         assert_ne!(good, proof(&[9; 32], &space, &device, &exporter));
         assert_ne!(good, proof(&secret, &SpaceId([9; 32]), &device, &exporter));
         assert_ne!(good, proof(&secret, &space, &[9; 32], &exporter));
