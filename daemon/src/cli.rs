@@ -7,6 +7,7 @@ mod export;
 pub(crate) mod failure;
 mod get;
 mod import;
+mod init;
 pub(crate) mod output;
 mod peer;
 mod put;
@@ -60,6 +61,8 @@ Example:
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Make the data directory, the device key and a commented strandline.yaml
+    Init(init::InitArguments),
     /// Spaces, peers, outbox, disk and clock at a glance
     Status(status::StatusArguments),
     /// Create, list and show spaces; invite devices and join
@@ -108,6 +111,7 @@ pub(crate) fn run() -> ExitCode {
 fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     let global = &arguments.global;
     match arguments.command {
+        Command::Init(init) => init::run(global, &init),
         Command::Status(status) => wait(status::run(global, &status)),
         Command::Space(space) => wait(space::run(global, space)),
         Command::Collection(collection) => wait(collection::run(global, collection)),

@@ -23,6 +23,11 @@ pub(crate) struct Failure {
     pub(crate) exit: u8,
 }
 
+#[derive(Serialize)]
+struct Document<'a> {
+    error: &'a Failure,
+}
+
 fn exit_failed() -> u8 {
     EXIT_FAILED
 }
@@ -61,7 +66,9 @@ impl Failure {
     /// Says on stderr what went wrong, once, in the form the caller asked for.
     pub(crate) fn print(&self, json: bool) {
         if json {
-            eprintln!("{}", serde_json::json!({ "error": self }));
+            let document = Document { error: self };
+            // Two strings and a word always serialise; without them there would be nothing left to say.
+            eprintln!("{}", serde_json::to_string(&document).unwrap_or_default());
             return;
         }
         eprintln!("error: {}", self.message);
