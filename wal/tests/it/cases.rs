@@ -13,6 +13,7 @@ use crate::{entries, open, options};
 /// - `append a`, `append a*500` (a payload of so many letters), `flush`, `mark`, `release a` (what is before it)
 /// - `open`: the process dies and a new one opens the log, `open from a`, `open read`
 /// - `tear a 3`: of everything from entry `a` on, only 3 bytes reach the disk; `flip a 3`: rot in its byte 3
+/// - `save` the newest file, and `stale`: what was in it then is behind the end of the log again
 /// - `print`, `survey`, `segments`, `remove last`: the newest segment's file is lost
 #[track_caller]
 fn check(story: &str, expected: Expect) {
@@ -29,6 +30,7 @@ struct World {
     log: Option<Log<MemoryDisk>>,
     positions: Vec<(String, Position)>,
     opens: u64,
+    saved: Vec<u8>,
     output: String,
 }
 
@@ -36,7 +38,14 @@ impl World {
     fn new() -> World {
         let disk = MemoryDisk::new(1);
         let (log, _) = open(&disk, 0).unwrap();
-        World { disk, log: Some(log), positions: Vec::new(), opens: 0, output: String::new() }
+        World {
+            disk,
+            log: Some(log),
+            positions: Vec::new(),
+            opens: 0,
+            saved: Vec::new(),
+            output: String::new(),
+        }
     }
 
     fn step(&mut self, words: &[&str]) {
@@ -50,7 +59,9 @@ impl World {
             ["release", name] => self.release(name),
             ["tear", name, kept] => self.tear(name, kept.parse().unwrap()),
             ["flip", name, byte] => self.flip(name, byte.parse().unwrap()),
-            ["remove", "last"] => self.disk.remove(self.disk.list("").unwrap().last().unwrap()).unwrap(),
+            ["remove", "last"] => self.disk.remove(&self.newest()).unwrap(),
+            ["save"] => self.saved = self.disk.read(&self.newest()).unwrap(),
+            ["stale"] => self.stale(),
             ["print"] => self.print(),
             ["survey"] => self.survey(),
             ["segments"] => self.say(format!("{:?}", self.disk.list("").unwrap().len())),
@@ -129,6 +140,18 @@ impl World {
     fn flip(&mut self, name: &str, byte: u64) {
         let (segment, offset) = self.place(name);
         self.disk.flip_bit(&segment, offset + byte, 0);
+    }
+
+    fn newest(&self) -> String {
+        self.disk.list("").unwrap().pop().expect("there is a segment")
+    }
+
+    /// As if a disk had lost the zeros that a cut writes.
+    fn stale(&mut self) {
+        let segment = self.log().segments().pop().unwrap();
+        let end = 48 + segment.len;
+        let file = self.disk.open(&segment.name).unwrap();
+        file.write_all_at(&self.saved[end as usize..], end).unwrap();
     }
 
     fn print(&mut self) {
@@ -246,6 +269,20 @@ fn what_lies_behind_a_torn_record_never_comes_back() {
             a
             opened
             a d
+        "#]],
+    );
+}
+
+#[test]
+fn a_record_of_an_earlier_life_follows_nothing_of_this_one() {
+    // The record that an opening writes is as long as `b`'s was, so that `c` lies where the next one would.
+    check(
+        "append a; append b*8; append c; flush; flip b 33; save; open; print; stale; open; print",
+        expect![[r#"
+            opened, cut 69 bytes at 79
+            a
+            opened, cut 31 bytes at 117
+            a
         "#]],
     );
 }

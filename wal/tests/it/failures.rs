@@ -143,6 +143,45 @@ fn any_write_or_read_may_be_short() {
     assert!(fail_everywhere(Fault::Short, Then::Crash) > 100);
 }
 
+/// A rotation that finds the disk full, and one that does not, with the power going at any call.
+#[test]
+fn the_power_may_go_at_any_call_after_the_disk_was_full() {
+    for n in 0.. {
+        let mut is_over = true;
+        for seed in 0..20 {
+            let disk = MemoryDisk::new(seed);
+            let mut memory = Memory::default();
+            let mut log = memory.open(&disk).unwrap();
+            memory.append(&mut log, 40).unwrap();
+            disk.set_capacity(Some(disk.used() + 100));
+            let full = log.append(1, &[9; 900]);
+            assert!(matches!(full, Err(Error::NoSpace { .. })));
+            disk.set_capacity(None);
+            disk.set_faults(Faults::none().nth_call(n, Fault::PowerCut));
+            let result = memory.append(&mut log, 50).and_then(|()| memory.append(&mut log, 900));
+            let result = result.and_then(|()| memory.flush(&mut log));
+            is_over &= result.is_ok();
+            recover(&disk, &mut memory, Then::Crash, Faults::none());
+        }
+        if is_over {
+            return;
+        }
+    }
+}
+
+#[test]
+fn reading_from_inside_an_entry_is_an_error() {
+    let disk = MemoryDisk::new(1);
+    let (mut log, _) = Log::open(disk, Options::default(), 0).unwrap();
+    let position = log.append(1, &vec![0; 3 << 20]).unwrap();
+    for inside in [1, 30, 30 + (1 << 20)] {
+        let result = log.read(Position(position.0 + inside));
+        assert!(matches!(result, Err(Error::Damaged { .. })), "{result:?}");
+    }
+    assert!(matches!(log.read(log.end()), Err(Error::Missing { .. })));
+    assert!(matches!(log.read(Position(log.end().0 + 1)), Err(Error::Missing { .. })));
+}
+
 #[test]
 fn a_payload_over_the_limit_is_refused_and_changes_nothing() {
     let disk = MemoryDisk::new(1);
