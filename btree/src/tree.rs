@@ -7,7 +7,7 @@ use disk::Disk;
 
 use crate::boundary::LEVEL_MAX;
 use crate::chunker::{Chunker, Named};
-use crate::error::Error;
+use crate::error::{Damage, Error};
 use crate::fresh::Fresh;
 use crate::hash::{Hash, Kind, empty_root};
 use crate::node::{DOT_LEN, KEY_LEN_MAX, Node, PAYLOAD_LEN_MAX, Row, Value};
@@ -60,22 +60,30 @@ fn raise<D: Disk>(
     fresh: &mut Fresh,
     kind: Kind,
     top: Option<(Hash, Arc<Node>)>,
-    mut rewritten: Rewritten,
+    mut level: Rewritten,
 ) -> Result<Hash, Error> {
-    for level in 0..=LEVEL_MAX {
-        let is_above_top = top.as_ref().is_none_or(|(_, node)| node.level() <= level);
-        if is_above_top && rewritten.new.len() < 2 {
-            return settle_root(nodes, fresh, kind, rewritten.new.pop());
+    for above in 1..=LEVEL_MAX + 1 {
+        let old_above = top.as_ref().filter(|(_, node)| node.level() >= above);
+        if old_above.is_none() && level.new.len() < 2 {
+            return settle_root(nodes, fresh, kind, level.new.pop());
         }
-        let edits = rewritten.into_edits(fresh);
-        if edits.is_empty() {
-            return top.map_or(Ok(empty_root(kind)), |(hash, _)| Ok(hash));
+        if old_above.is_none() {
+            // The level above begins here and has no rows yet: even a node that is as it was is new to it.
+            level.old.clear();
         }
-        let top = top.as_ref().filter(|(_, node)| node.level() > level);
-        let edits = edits.into_iter().peekable();
-        rewritten = rewrite(Source::new(nodes, fresh), kind, level + 1, top, edits)?;
+        let edits = level.into_edits(fresh);
+        match &top {
+            Some((hash, _)) if edits.is_empty() => return Ok(*hash),
+            _ if above > LEVEL_MAX => break,
+            _ => {
+                level =
+                    rewrite(Source::new(nodes, fresh), kind, above, old_above, edits.into_iter().peekable())?
+            }
+        }
     }
-    unreachable!("a branch has 8 children or is the last of its level: no memory holds 8^10 leaves")
+    // A branch has 8 children or is the last of its level: no memory holds that many honest entries.
+    let hash = top.map_or(empty_root(kind), |(hash, _)| hash);
+    Err(Error::Shape { kind, hash, damage: Damage::Limit })
 }
 
 /// The root of a level of at most one node. Branches that removals have left with one child go.
