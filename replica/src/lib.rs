@@ -1,1 +1,54 @@
 //! One copy of one space, whole: write, read, fold, adopt, recover.
+//!
+//! A [`Replica`] is an adopted Handle (the *base*), the unsigned roots of everything held up to a log position
+//! (*local*), and the log after it, folded into an overlay. One owner at a time holds it; everyone else reads a
+//! [`Snapshot`], which never waits.
+
+mod accept;
+mod adopt;
+mod apply;
+mod archive;
+mod author;
+mod candidate;
+mod changes;
+mod checkpoint;
+mod collection;
+mod create;
+mod describe;
+mod error;
+mod fetch;
+mod folder;
+mod grant;
+mod heads;
+mod history;
+mod home;
+mod manifest;
+mod merge;
+mod notes;
+mod options;
+mod outbox;
+mod overlay;
+mod record;
+mod recovery;
+mod replica;
+mod retired;
+mod slots;
+mod snapshot;
+mod store;
+mod tail;
+mod transaction;
+mod verify;
+mod view;
+
+pub use apply::COMMIT_SENT_MAX;
+pub use checkpoint::{CheckpointDone, CheckpointJob};
+pub use collection::{Collection, keep_losers};
+pub use describe::Description;
+pub use error::{CommitError, Error};
+pub use grant::{ADMIN, Grant, READ, WRITE};
+pub use home::{HomeWrite, Roots};
+pub use options::{CreateOptions, Limits, Mode, OpenOptions, Opened, Origin, Source};
+pub use replica::{Committed, Flushed, Replica};
+pub use snapshot::{KeyRange, Order, Reading, Scan, Snapshot};
+pub use transaction::Transaction;
+pub use verify::Report;

@@ -1,0 +1,267 @@
+//! A received unit, validated whole: valid, authorised, chained, ready and sealed, or nothing of it is taken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use btree::{Hash, Kind};
+use crdt::{BlobRef, Commit, Dot, Seal, Time, Tip, WriterId};
+use disk::Disk;
+use sync::{Accepted, Incoming, Located, NackCode, Refusal};
+
+use crate::error::Error;
+use crate::grant::{Grant, WRITE};
+use crate::record;
+use crate::replica::Replica;
+
+/// Why a unit is not taken.
+enum Turned {
+    /// Something it needs is not here yet: the peer hears what is held, and sends again.
+    NotReady,
+    /// It will never be taken.
+    Refused(Refusal),
+    /// This replica failed.
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Turned {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// A unit while it is checked: how far each writer would be after it.
+#[derive(Default)]
+struct Checked {
+    tips: BTreeMap<WriterId, Tip>,
+    grants: BTreeMap<WriterId, Grant>,
+    commits: Vec<Arc<Commit>>,
+    blobs: BTreeMap<Hash, Vec<u8>>,
+}
+
+impl<D: Disk> Replica<D> {
+    /// Validates a unit and folds what is new of it into pending. All of it, or nothing.
+    pub(crate) fn accept_unit(&mut self, now: Time, incoming: Incoming) -> Result<Accepted, Refusal> {
+        let taken =
+            self.check_unit(&incoming).and_then(|checked| self.take_unit(now, checked, incoming.seals));
+        match taken {
+            Ok(()) => Ok(Accepted::Stored),
+            Err(Turned::NotReady) => Ok(Accepted::NotReady),
+            // A failure here is no fault of the peer's, who sends again. Nothing was taken; a replica that stopped says
+            // so at the owner's next flush.
+            Err(Turned::Failed(error)) => {
+                self.last_error = Some(error.to_string());
+                Ok(Accepted::NotReady)
+            }
+            Err(Turned::Refused(refusal)) => Err(refusal),
+        }
+    }
+
+    fn check_unit(&self, incoming: &Incoming) -> Result<Checked, Turned> {
+        self.check_writable()?;
+        let mut checked = Checked::default();
+        for bytes in &incoming.blobs {
+            checked.blobs.insert(self.pending.salt.hash(Kind::Chunk, bytes), bytes.clone());
+        }
+        for commit in &incoming.commits {
+            self.check_commit(&mut checked, commit)?;
+        }
+        self.check_seals(&checked, &incoming.seals)?;
+        Ok(checked)
+    }
+
+    fn check_commit(&self, checked: &mut Checked, commit: &Arc<Commit>) -> Result<(), Turned> {
+        let dot = commit.dot();
+        if dot.writer.is_home() {
+            return Err(refused(dot, NackCode::NotAuthorised, "home commits come with their handle"));
+        }
+        if commit.header().space != self.space {
+            return Err(refused(dot, NackCode::Invalid, "it belongs to another space"));
+        }
+        commit.check().map_err(|error| refused(dot, NackCode::Invalid, &error.to_string()))?;
+        let tip = self.tip_after(checked, &dot.writer)?;
+        if dot.seq <= tip.seq {
+            return self.check_held(checked, commit);
+        }
+        self.check_follows(commit, &tip)?;
+        if self.author.is_open(&dot.writer) {
+            return Err(refused(dot, NackCode::Fork, "it was not written by this run of the writer"));
+        }
+        if commit.header().base > self.base().version {
+            return Err(Turned::NotReady);
+        }
+        self.check_authorised(checked, commit)?;
+        for needed in commit.needs() {
+            if self.tip_after(checked, &needed.writer)?.seq < needed.seq {
+                return Err(Turned::NotReady);
+            }
+        }
+        self.check_blobs(checked, commit)?;
+        checked.tips.insert(dot.writer, commit.tip());
+        checked.commits.push(commit.clone());
+        Ok(())
+    }
+
+    /// Where a writer stands after the part of the unit checked so far.
+    fn tip_after(&self, checked: &Checked, writer: &WriterId) -> Result<Tip, Error> {
+        match checked.tips.get(writer) {
+            Some(tip) => Ok(*tip),
+            None => Ok(self.pending.tip(writer)?.unwrap_or(Tip::START)),
+        }
+    }
+
+    /// A commit whose dot is held: the same one, as far as that is known, or a fork.
+    fn check_held(&self, checked: &Checked, commit: &Commit) -> Result<(), Turned> {
+        let dot = commit.dot();
+        let in_unit = checked.commits.iter().find(|held| held.dot() == dot).map(|held| held.id());
+        let held = match in_unit {
+            Some(id) => Located::Id(id),
+            None => self.located(&dot.writer, dot.seq, Seen::Pending)?,
+        };
+        match held {
+            Located::Id(id) if id != commit.id() => {
+                Err(refused(dot, NackCode::Fork, "another commit has this dot"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_follows(&self, commit: &Commit, tip: &Tip) -> Result<(), Turned> {
+        let dot = commit.dot();
+        match commit.follows(tip) {
+            Ok(()) => Ok(()),
+            Err(crdt::Error::Gap { .. }) => Err(Turned::NotReady),
+            Err(error @ crdt::Error::Fork { .. }) => {
+                Err(refused(Dot::new(dot.writer, tip.seq), NackCode::Fork, &error.to_string()))
+            }
+            Err(error) => Err(refused(dot, NackCode::Invalid, &error.to_string())),
+        }
+    }
+
+    /// The base grants the device to write, and the writer was opened under that grant.
+    fn check_authorised(&self, checked: &mut Checked, commit: &Commit) -> Result<(), Turned> {
+        let dot = commit.dot();
+        if !checked.grants.contains_key(&dot.writer) {
+            let grant = self.pending.grant(&dot.writer.device())?.filter(|grant| grant.allows(WRITE));
+            let Some(grant) = grant else {
+                return Err(refused(dot, NackCode::NotAuthorised, "its device may not write here"));
+            };
+            checked.grants.insert(dot.writer, grant);
+        }
+        let since = checked.grants[&dot.writer].since;
+        if dot.seq == 1 && commit.header().base < since {
+            return Err(refused(
+                dot,
+                NackCode::NotAuthorised,
+                "its writer was opened before its device's grant",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Every value it names is here or in the unit: `stored` is a promise for values too.
+    fn check_blobs(&self, checked: &Checked, commit: &Commit) -> Result<(), Turned> {
+        for BlobRef { hash, len, .. } in commit.body().blobs() {
+            let hash = Hash(hash);
+            match checked.blobs.get(&hash) {
+                Some(bytes) if bytes.len() as u64 != len => {
+                    return Err(refused(
+                        commit.dot(),
+                        NackCode::Invalid,
+                        "a value has another length than it says",
+                    ));
+                }
+                Some(_) => {}
+                None if self.pending.has_blob(&hash) => {}
+                None => return Err(Turned::NotReady),
+            }
+        }
+        Ok(())
+    }
+
+    /// Each writer's last new commit has a seal of its device.
+    fn check_seals(&self, checked: &Checked, seals: &[Seal]) -> Result<(), Turned> {
+        for (writer, tip) in &checked.tips {
+            let dot = Dot::new(*writer, tip.seq);
+            let public = &checked.grants[writer].public;
+            let vouches = |seal: &&Seal| {
+                (seal.space, seal.writer, seal.seq, seal.tip) == (self.space, *writer, tip.seq, tip.id)
+            };
+            let Some(seal) = seals.iter().find(vouches) else {
+                return Err(refused(dot, NackCode::BadSeal, "its last commit is not sealed"));
+            };
+            seal.verify(public).map_err(|error| refused(dot, NackCode::BadSeal, &error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Logs a unit as one batch, its seals right behind it: a crash inside leaves commits without their seal, which
+    /// recovery drops, since nobody was told of them.
+    fn take_unit(&mut self, now: Time, checked: Checked, seals: Vec<Seal>) -> Result<(), Turned> {
+        let named: BTreeSet<Hash> = checked
+            .commits
+            .iter()
+            .flat_map(|commit| commit.body().blobs())
+            .map(|blob| Hash(blob.hash))
+            .collect();
+        let mut blobs = checked.blobs;
+        // What no commit names would be kept for nobody.
+        blobs.retain(|hash, _| named.contains(hash));
+        self.keep_blobs(blobs)?;
+        let mut places = Vec::with_capacity(checked.commits.len());
+        for commit in &checked.commits {
+            places.push(self.append(record::COMMIT, commit.encoded())?);
+        }
+        let mut sealed = Vec::new();
+        for seal in &seals {
+            let is_new =
+                checked.tips.get(&seal.writer).is_some_and(|tip| tip.seq == seal.seq && tip.id == seal.tip);
+            if is_new {
+                let place = self.append(record::SEAL, &seal.encode())?;
+                sealed.push((seal.writer, seal.seq, place.position));
+            }
+        }
+        for (commit, place) in checked.commits.iter().zip(places) {
+            self.fold(now, commit, place);
+        }
+        for (writer, seq, position) in sealed {
+            self.tail.push_seal(&writer, seq, position);
+        }
+        Ok(())
+    }
+}
+
+/// Which state a question is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// What is flushed: all a peer may hear of.
+    Visible,
+    /// What is accepted.
+    Pending,
+}
+
+impl<D: Disk> Replica<D> {
+    /// What is known about one place in a writer's chain.
+    pub(crate) fn located(&self, writer: &WriterId, seq: u64, seen: Seen) -> Result<Located, Error> {
+        let view = match seen {
+            Seen::Visible => &self.visible.0,
+            Seen::Pending => &self.pending,
+        };
+        let Some(tip) = view.tip(writer)?.filter(|tip| seq > 0 && seq <= tip.seq) else {
+            return Ok(Located::Absent);
+        };
+        if tip.seq == seq {
+            return Ok(Located::Id(tip.id));
+        }
+        if let Some(place) = self.tail.writer(writer).and_then(|tail| tail.place(seq)) {
+            return Ok(Located::Id(self.read_commit(place)?.id()));
+        }
+        match view.base_tip(writer)? {
+            Some(base) if base.seq == seq => Ok(Located::Id(base.id)),
+            _ => Ok(Located::Unknown),
+        }
+    }
+}
+
+fn refused(dot: Dot, code: NackCode, detail: &str) -> Turned {
+    Turned::Refused(Refusal { writer: dot.writer, seq: dot.seq, code, detail: detail.to_owned() })
+}

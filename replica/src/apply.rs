@@ -1,0 +1,179 @@
+//! The only place where state changes: the log first, then the fold, and with it everything that follows from it.
+
+use std::collections::BTreeMap;
+
+use btree::Hash;
+use crdt::commit::{DEPS_MAX, MUTATIONS_MAX, SUPERSEDES_MAX};
+use crdt::{Body, Class, CollId, Commit, Dot, Header, Hlc, Mutation, Op, Open, Time, Tip, WriterId};
+use disk::Disk;
+use sync::frame::BLOBS_LEN_MAX;
+
+use crate::error::{CommitError, Error};
+use crate::record::{self, Note};
+use crate::replica::{Committed, Replica};
+use crate::tail::Place;
+use crate::transaction::{Transaction, Write};
+
+/// Longest commit made here: it travels whole in one frame, with room for its seal and the frame's own lists.
+pub const COMMIT_SENT_MAX: usize = sync::FRAME_LEN_MAX - (256 << 10);
+
+/// Everything a new commit's header says beside what its writer's chain decides.
+pub(crate) struct Draft {
+    pub(crate) writer: WriterId,
+    pub(crate) tip: Tip,
+    pub(crate) hlc: Hlc,
+    /// The key that the writer's first commit names.
+    pub(crate) key: [u8; 32],
+}
+
+impl<D: Disk> Replica<D> {
+    /// Adds a record to the log. Nothing happened if there was no room for it; any other failure stops the replica.
+    pub(crate) fn append(&mut self, kind: u8, payload: &[u8]) -> Result<Place, Error> {
+        let len = u32::try_from(payload.len()).expect("the log refuses longer payloads");
+        match self.log.append(kind, payload) {
+            Err(error @ (wal::Error::NoSpace { .. } | wal::Error::TooLarge { .. })) => Err(error.into()),
+            answer => Ok(Place { position: self.stop_on_error(answer)?, len }),
+        }
+    }
+
+    /// Folds a commit that is ready and in the log.
+    pub(crate) fn fold(&mut self, now: Time, commit: &Commit, place: Place) {
+        self.pending.overlay.fold(commit, &mut self.changes);
+        self.pending.change = self.changes.version();
+        self.tail.push(commit.dot(), commit.id(), place);
+        self.heads.observe(commit);
+        self.clock.observe(now, commit.header().hlc);
+    }
+
+    /// Logs values that a commit names, so that it never stands without them.
+    pub(crate) fn keep_blobs(&mut self, blobs: BTreeMap<Hash, Vec<u8>>) -> Result<(), Error> {
+        for (hash, bytes) in blobs {
+            if !self.pending.has_blob(&hash) {
+                self.append(record::BLOB, &bytes)?;
+                self.pending.overlay.add_blob(hash, bytes.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a commit of what a validated transaction wants.
+    pub(crate) fn write_commit(
+        &mut self,
+        now: Time,
+        transaction: Transaction<D>,
+        class: Class,
+    ) -> Result<Committed, CommitError> {
+        self.check_room()?;
+        check_size(&transaction, transaction.inline_bytes())?;
+        let (writer, tip) = self.author.writer(now, class, &mut self.clock);
+        let tip = self.reach_heads(now, writer, tip, class)?;
+        let hlc = self.clock.next(now);
+        let draft = Draft { writer, tip, hlc, key: self.device.public() };
+        let dot = Dot::new(writer, tip.seq + 1);
+        let mutations = self.mutations(&transaction.writes, dot, hlc)?;
+        let body = Body { deps: self.heads.deps(&writer, class), mutations };
+        let commit = self.draft(draft, body).map_err(Error::from)?;
+        check_size(&transaction, commit.encoded().len())?;
+        self.keep_blobs(transaction.blobs)?;
+        Ok(self.write(now, &commit, &transaction.notes)?)
+    }
+
+    /// The commit that follows `draft.tip`.
+    pub(crate) fn draft(&self, draft: Draft, body: Body) -> Result<Commit, crdt::Error> {
+        let Draft { writer, tip, hlc, key } = draft;
+        let open = (tip.seq == 0).then(|| Open { device_key: key, closes: Vec::new(), reissues: None });
+        let header = Header {
+            space: self.space,
+            writer,
+            seq: tip.seq + 1,
+            prev: tip.id,
+            hlc,
+            base: self.pending.base.version,
+            body_hash: [0; 32],
+            open,
+        };
+        Commit::new(header, body)
+    }
+
+    /// Empty commits until what is left of the heads fits into one: the chain carries the others.
+    fn reach_heads(
+        &mut self,
+        now: Time,
+        writer: WriterId,
+        mut tip: Tip,
+        class: Class,
+    ) -> Result<Tip, CommitError> {
+        loop {
+            let mut deps = self.heads.deps(&writer, class);
+            if deps.len() <= DEPS_MAX {
+                return Ok(tip);
+            }
+            deps.truncate(DEPS_MAX);
+            let hlc = self.clock.next(now);
+            let draft = Draft { writer, tip, hlc, key: self.device.public() };
+            let commit = self.draft(draft, Body { deps, mutations: Vec::new() }).map_err(Error::from)?;
+            self.write(now, &commit, &[])?;
+            tip = commit.tip();
+        }
+    }
+
+    fn write(&mut self, now: Time, commit: &Commit, notes: &[Note]) -> Result<Committed, Error> {
+        let place = if notes.is_empty() {
+            self.append(record::COMMIT, commit.encoded())?
+        } else {
+            self.append(record::NOTED, &record::noted(commit, notes))?
+        };
+        self.fold(now, commit, place);
+        self.author.advance(&commit.header().writer, commit.tip());
+        for note in notes {
+            self.notes.set(note.clone());
+        }
+        Ok(Committed { dot: commit.dot(), id: commit.id() })
+    }
+
+    /// What is written, with what it supersedes of all that is pending.
+    pub(crate) fn mutations(
+        &mut self,
+        writes: &BTreeMap<(CollId, Vec<u8>), Write>,
+        dot: Dot,
+        hlc: Hlc,
+    ) -> Result<Vec<Mutation>, CommitError> {
+        let mut mutations = Vec::with_capacity(writes.len());
+        for ((coll, key), write) in writes {
+            let supersedes = self.superseded(*coll, key, write, dot, hlc)?;
+            if supersedes.len() > SUPERSEDES_MAX {
+                let (coll, len) = (*coll, supersedes.len());
+                return Err(CommitError::Siblings { coll, len, max: SUPERSEDES_MAX });
+            }
+            let op = match write {
+                Write::Put(payload, _) => Op::Put(payload.clone()),
+                Write::Delete => Op::Delete,
+            };
+            mutations.push(Mutation { coll: *coll, key: key.clone(), op, supersedes });
+        }
+        Ok(mutations)
+    }
+
+    /// Refuses more commits while the outbox is full: dropping some of them silently is no way out.
+    fn check_room(&self) -> Result<(), CommitError> {
+        let (len, max) = (self.tail.bytes(), self.limits.outbox_bytes);
+        if len < max { Ok(()) } else { Err(CommitError::Full { len, max }) }
+    }
+}
+
+/// Refuses what no frame can carry.
+fn check_size<D: Disk>(transaction: &Transaction<D>, len: usize) -> Result<(), CommitError> {
+    let mutations = transaction.len();
+    let blobs = transaction.blob_bytes();
+    if mutations <= MUTATIONS_MAX && len <= COMMIT_SENT_MAX && blobs <= BLOBS_LEN_MAX {
+        return Ok(());
+    }
+    Err(CommitError::TooLarge {
+        mutations,
+        mutations_max: MUTATIONS_MAX,
+        len,
+        max: COMMIT_SENT_MAX,
+        blobs,
+        blobs_max: BLOBS_LEN_MAX,
+    })
+}

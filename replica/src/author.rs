@@ -1,0 +1,56 @@
+//! Under which names this replica writes: a fresh writer for each open and class, never one of before.
+
+use crdt::{Class, Clock, DeviceId, Time, Tip, WriterId};
+
+/// The writers of this open.
+///
+/// Nothing of it is stored, so no copy, backup or clone of the folder can continue a writer: the same dot would
+/// then mean two things.
+#[derive(Debug)]
+pub(crate) struct Author {
+    device: DeviceId,
+    seed: [u8; 32],
+    drawn: u64,
+    open: [Option<(WriterId, Tip)>; 3],
+}
+
+impl Author {
+    pub(crate) fn new(device: DeviceId, seed: [u8; 32]) -> Self {
+        Self { device, seed, drawn: 0, open: [None; 3] }
+    }
+
+    /// The writer of a class and its tip. Opened at first use, and anew once its time is out of reach: the wall clock
+    /// was set back, and what it wrote would stand in the future of all it writes next.
+    pub(crate) fn writer(&mut self, now: Time, class: Class, clock: &mut Clock) -> (WriterId, Tip) {
+        if let Some((writer, tip)) = self.open[class as usize] {
+            if !tip.hlc.is_out_of_reach(now) {
+                return (writer, tip);
+            }
+            clock.restart(now);
+        }
+        let opened = (self.draw(class), Tip::START);
+        self.open[class as usize] = Some(opened);
+        opened
+    }
+
+    /// A commit of this writer was made.
+    pub(crate) fn advance(&mut self, writer: &WriterId, tip: Tip) {
+        let open = self.open.iter_mut().flatten().find(|(open, _)| open == writer);
+        open.expect("a commit is made by an open writer").1 = tip;
+    }
+
+    /// Whether this open writes under this name.
+    pub(crate) fn is_open(&self, writer: &WriterId) -> bool {
+        self.open.iter().flatten().any(|(open, _)| open == writer)
+    }
+
+    fn draw(&mut self, class: Class) -> WriterId {
+        let mut drawn = self.seed.to_vec();
+        drawn.push(class as u8);
+        drawn.extend_from_slice(&self.drawn.to_be_bytes());
+        self.drawn += 1;
+        let drawn = crdt::derive("run", &drawn);
+        let run = drawn[..7].try_into().expect("seven bytes");
+        WriterId::new(self.device, run, class)
+    }
+}

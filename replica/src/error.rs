@@ -1,0 +1,220 @@
+//! What can go wrong in a replica, by what a caller does about it.
+
+use crdt::{CollId, SpaceId, WriterId};
+
+/// Why a replica could not do what its owner asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Open it again: recovery reads what the disk really holds.
+    #[error("the replica stopped after a failed write; open it again to recover from disk")]
+    Stopped,
+    /// The folder was opened from read-only media.
+    #[error("the replica is open read-only")]
+    ReadOnly,
+    /// Nothing was ever made here.
+    #[error("no manifest: there is no replica in this folder")]
+    NoManifest,
+    /// The folder holds a replica already.
+    #[error("there is a replica in this folder already")]
+    Occupied,
+    /// A copy that was not taken whole.
+    #[error("the folder is incomplete: {name} should hold {len} bytes and does not")]
+    Incomplete {
+        /// The first file found missing or short.
+        name: String,
+        /// What the newest manifest says it holds.
+        len: u64,
+    },
+    /// Bytes of a manifest that passed their checksum and still make no sense.
+    #[error("the manifest is damaged: {reason}")]
+    BadManifest {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// More packs, segments and notes than a slot holds.
+    #[error("the manifest would be {len} bytes, over the limit of {max}")]
+    ManifestTooLarge {
+        /// Its length.
+        len: usize,
+        /// The length of a slot.
+        max: usize,
+    },
+    /// A record of the log that decodes to nothing a replica writes.
+    #[error("the log record at {position} is not a record of this replica: {reason}")]
+    BadRecord {
+        /// Where it starts.
+        position: u64,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A Handle, or another thing a home signs, that this space's home did not sign.
+    #[error("the handle of version {version} is not signed by the home of space {space}")]
+    NotSigned {
+        /// Which space.
+        space: SpaceId,
+        /// The version it claims.
+        version: u64,
+        /// What is wrong with the signature.
+        source: crdt::Error,
+    },
+    /// Written by a home whose rules of folding this software does not know.
+    #[error("the handle of version {version} was folded by rules {found}, which are not known here")]
+    UnknownFold {
+        /// The version.
+        version: u64,
+        /// The rules it names.
+        found: u64,
+    },
+    /// Another Handle of a version that is already known here: a home was copied.
+    #[error("version {version} has two different handles")]
+    TwoHandles {
+        /// The version.
+        version: u64,
+    },
+    /// Equal commits, other tree: this replica or the home folds wrongly. The old base stays.
+    #[error("divergence at version {version}: the same commits give another {root} root here")]
+    Divergence {
+        /// The version of the Handle.
+        version: u64,
+        /// Which of the two trees differs.
+        root: &'static str,
+    },
+    /// A writer whose history here is not the one the Handle covers.
+    #[error("writer {writer} has two different commits at or below {seq}")]
+    Fork {
+        /// The writer.
+        writer: WriterId,
+        /// The sequence number they differ at.
+        seq: u64,
+    },
+    /// Roots that are not what is held here.
+    #[error("the handle of version {version} is not the state of this replica")]
+    NotCandidate {
+        /// The version of the Handle.
+        version: u64,
+    },
+    /// Bytes that do not hash to the name they were sent under.
+    #[error("the bytes sent as {hash} are not its bytes")]
+    WrongNode {
+        /// The name.
+        hash: btree::Hash,
+    },
+    /// A value whose bytes are not on this device.
+    #[error("the value {hash} is not on this device")]
+    NotLocal {
+        /// Its name.
+        hash: btree::Hash,
+    },
+    /// A stored entry that decodes to nothing a fold writes.
+    #[error("a tree entry is damaged: {reason}")]
+    BadEntry {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A note over the limit.
+    #[error("a note of {len} bytes is over the limit of {max}")]
+    NoteTooLarge {
+        /// Its length with its key.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Names and descriptors of collections.
+    #[error("the collection descriptor is not valid: {reason}")]
+    BadDescriptor {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The log.
+    #[error("the log failed")]
+    Log(#[from] wal::Error),
+    /// The trees and packs.
+    #[error("the tree failed")]
+    Tree(#[from] btree::Error),
+    /// Commits and what they are made of.
+    #[error("a commit is not valid")]
+    Commit(#[from] crdt::Error),
+    /// Files of the folder itself.
+    #[error("cannot {action} {name}")]
+    Disk {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        name: String,
+        /// What the disk answered.
+        source: std::io::Error,
+    },
+}
+
+/// Why a transaction did not become a commit.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Something it read has changed since: run it again on a new snapshot.
+    #[error("a key read by the transaction changed in {coll} since its snapshot")]
+    Conflict {
+        /// The collection of the key.
+        coll: CollId,
+        /// The encoded key.
+        key: Vec<u8>,
+    },
+    /// Its snapshot is older than what is remembered: run it again on a new one.
+    #[error("the transaction's snapshot is too old to validate")]
+    Retry,
+    /// The outbox is full: nothing is dropped silently, so nothing more is taken.
+    #[error("the outbox holds {len} bytes that no handle covers, the limit is {max}")]
+    Full {
+        /// Bytes of commits above the base.
+        len: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// Split the transaction.
+    #[error(
+        "the transaction has {mutations} mutations (at most {mutations_max}) in {len} bytes (at most {max}) \
+         with large values of {blobs} bytes (at most {blobs_max})"
+    )]
+    TooLarge {
+        /// Its mutations.
+        mutations: usize,
+        /// The limit for them.
+        mutations_max: usize,
+        /// Its bytes, large values aside.
+        len: usize,
+        /// The limit for them.
+        max: usize,
+        /// The bytes of its large values.
+        blobs: usize,
+        /// The limit for them.
+        blobs_max: usize,
+    },
+    /// Too many concurrent versions of one key to supersede at once.
+    #[error("a key in {coll} has {len} live versions, one commit can supersede {max}")]
+    Siblings {
+        /// The collection.
+        coll: CollId,
+        /// Live versions.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Only a home writes there: send a proposal.
+    #[error("only the home may write to {coll}")]
+    HomeOnly {
+        /// The collection.
+        coll: CollId,
+    },
+    /// A key that is not a tuple in its one spelling.
+    #[error("the key is not a canonical tuple of at most {max} bytes", max = crdt::key::KEY_LEN_MAX)]
+    BadKey,
+    /// A value over the largest a commit can carry.
+    #[error("a value of {len} bytes is over the limit of {max}")]
+    ValueTooLarge {
+        /// Its length.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The replica itself failed.
+    #[error(transparent)]
+    Replica(#[from] Error),
+}

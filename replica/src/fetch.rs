@@ -1,0 +1,150 @@
+//! A Handle whose trees are fetched from a peer: nodes by hash, level by level, then the values they name.
+
+use std::collections::BTreeSet;
+
+use btree::{Fresh, Hash, Kind, Node, Source, empty_root};
+use crdt::{BlobRef, Handle, Payload, Time};
+use disk::Disk;
+use sync::{Adoption, NodeId};
+
+use crate::error::Error;
+use crate::replica::Replica;
+
+/// A fetch under way. Nothing of it is believed or written before it is whole.
+pub(crate) struct Fetch {
+    handle: Handle,
+    fresh: Fresh,
+    /// Named by what is here, and not here.
+    wanted: BTreeSet<NodeId>,
+}
+
+impl<D: Disk> Replica<D> {
+    /// Begins to fetch a Handle, or goes on with it; what a fetch of another one has brought stays of use.
+    pub(crate) fn adopt_fetched(&mut self, now: Time, handle: Handle) -> Result<Adoption, Error> {
+        let fetched = self.fetch.take();
+        let mut fetch = match fetched {
+            Some(fetch) if fetch.handle == handle => fetch,
+            Some(fetch) => Fetch { handle, wanted: BTreeSet::new(), ..fetch },
+            None => Fetch { handle, fresh: Fresh::new(self.pending.salt), wanted: BTreeSet::new() },
+        };
+        fetch.wanted = self.missing(&fetch)?;
+        let wanted = fetch.wanted.iter().copied().collect();
+        self.fetch = Some(fetch);
+        self.go_on(now, wanted)
+    }
+
+    /// Takes fetched nodes. Bytes nobody asked for, or that do not hash to their name, are the sender's fault.
+    pub(crate) fn take_nodes(
+        &mut self,
+        now: Time,
+        nodes: Vec<(Kind, Hash, Vec<u8>)>,
+    ) -> Result<Adoption, Error> {
+        self.check_writable()?;
+        let Some(mut fetch) = self.fetch.take() else { return Ok(Adoption::Stale) };
+        let mut wanted = Vec::new();
+        let taken: Result<(), Error> = nodes.into_iter().try_for_each(|(kind, hash, bytes)| {
+            if fetch.wanted.contains(&(kind, hash)) {
+                self.take_node(&mut fetch, kind, hash, &bytes, &mut wanted)?;
+            }
+            Ok(())
+        });
+        self.fetch = Some(fetch);
+        taken?;
+        self.go_on(now, wanted)
+    }
+
+    /// Whether a fetch is under way, and of which version.
+    pub fn fetching(&self) -> Option<u64> {
+        self.fetch.as_ref().map(|fetch| fetch.handle.version)
+    }
+
+    fn take_node(
+        &self,
+        fetch: &mut Fetch,
+        kind: Kind,
+        hash: Hash,
+        bytes: &[u8],
+        wanted: &mut Vec<NodeId>,
+    ) -> Result<(), Error> {
+        if self.pending.salt.hash(kind, bytes) != hash {
+            return Err(Error::WrongNode { hash });
+        }
+        fetch.fresh.insert_raw(kind, bytes)?;
+        fetch.wanted.remove(&(kind, hash));
+        for named in named_by(kind, hash, bytes)? {
+            if !self.is_here(&fetch.fresh, &named.1) && fetch.wanted.insert(named) {
+                wanted.push(named);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adopts what is whole; else says what to ask for next.
+    fn go_on(&mut self, now: Time, wanted: Vec<NodeId>) -> Result<Adoption, Error> {
+        let is_whole = self.fetch.as_ref().is_some_and(|fetch| fetch.wanted.is_empty());
+        if !is_whole {
+            return Ok(Adoption::Fetch(wanted));
+        }
+        let fetch = self.fetch.take().expect("it was there a moment ago");
+        let Fetch { handle, mut fresh, .. } = fetch;
+        let roots = roots(&handle);
+        for (kind, root) in roots {
+            // Each node was checked by its hash; this checks that they fit each other.
+            let missing = btree::missing(Source::new(&self.pending.nodes, &fresh), kind, &root)?;
+            assert!(missing.is_empty(), "what a node names is wanted until it is here");
+        }
+        fresh.keep_trees(&roots);
+        self.adopt_rebuilt(now, handle, fresh)?;
+        Ok(Adoption::Adopted)
+    }
+
+    /// What is named by what is here already, from the roots down.
+    fn missing(&self, fetch: &Fetch) -> Result<BTreeSet<NodeId>, Error> {
+        let mut wanted = BTreeSet::new();
+        let mut open: Vec<NodeId> = roots(&fetch.handle).to_vec();
+        while let Some((kind, hash)) = open.pop() {
+            match fetch.fresh.raw(&hash) {
+                Some(bytes) => open.extend(named_by(kind, hash, bytes)?),
+                None if self.is_here(&fetch.fresh, &hash) || hash == empty_root(kind) => {}
+                None => drop(wanted.insert((kind, hash))),
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// A node in a pack has all below it here, values included: only whole trees are written.
+    fn is_here(&self, fresh: &Fresh, hash: &Hash) -> bool {
+        fresh.contains(hash) || self.pending.has_blob(hash)
+    }
+}
+
+fn roots(handle: &Handle) -> [NodeId; 2] {
+    [(Kind::Data, Hash(handle.data_root)), (Kind::Vector, Hash(handle.vv_root))]
+}
+
+/// The children of a branch, the values of a leaf of data.
+fn named_by(kind: Kind, hash: Hash, bytes: &[u8]) -> Result<Vec<NodeId>, Error> {
+    if !kind.is_tree() {
+        return Ok(Vec::new());
+    }
+    let malformed = |damage| btree::Error::Malformed { kind, hash, damage };
+    let node = Node::decode(kind, bytes).map_err(malformed)?;
+    if !node.is_leaf() {
+        return Ok((0..node.len()).map(|row| (kind, node.child(row).hash)).collect());
+    }
+    if kind == Kind::Vector {
+        return Ok(Vec::new());
+    }
+    let payloads = (0..node.len()).map(|row| Payload::decode(&node.value(row).payload));
+    let mut named = Vec::new();
+    for payload in payloads {
+        match payload.map_err(|_| Error::BadEntry { reason: "its payload" })? {
+            Payload::Blob(BlobRef { kind: BlobRef::CHUNK, hash, .. }) => {
+                named.push((Kind::Chunk, Hash(hash)))
+            }
+            // Manifests of chunks are not made by this version; their reader finds them not local.
+            Payload::Blob(_) | Payload::Inline(_) => {}
+        }
+    }
+    Ok(named)
+}

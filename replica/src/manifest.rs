@@ -1,0 +1,171 @@
+//! The commit point of a space: what one slot says, and its one true encoding.
+
+use std::collections::BTreeMap;
+
+use btree::{Hash, PackRef};
+use crdt::{Decoder, Encoder, Genesis, Handle, Hlc, RingRecord, SpaceId};
+use wal::Position;
+
+use crate::error::Error;
+use crate::home::Roots;
+
+const FORMAT: u64 = 1;
+const FIELDS: usize = 17;
+/// Versions that stay computable for a peer that missed a few Handles.
+pub(crate) const RECENT_MAX: usize = 32;
+
+/// Everything that moves in one step.
+///
+/// Nodes and log are durable up to what it names before it is written; nothing it names goes while either of
+/// the last two manifests names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    /// Counts manifest writes: the newest complete one counts.
+    pub(crate) sequence: u64,
+    /// Counts opens: seeds the checksums of the log, so that a record of an earlier run never follows one of ours.
+    pub(crate) opens: u64,
+    pub(crate) genesis: Genesis,
+    pub(crate) ring: Vec<RingRecord>,
+    pub(crate) base: Handle,
+    /// The unsigned roots of everything held up to `position`.
+    pub(crate) local: Roots,
+    pub(crate) position: Position,
+    /// Recovery reads the log from here: the first commit that no Handle covers, or `position`.
+    pub(crate) log_start: Position,
+    /// Vector roots of the bases before this one, oldest first.
+    pub(crate) recent: Vec<(u64, Hash)>,
+    pub(crate) notes: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) packs: Vec<PackRef>,
+    /// Files of the log that hold something not covered, or not folded, with the least each must hold.
+    pub(crate) segments: Vec<(String, u64)>,
+    /// What the home keeps here, opaque; empty on a replica that is no home.
+    pub(crate) claim: Vec<u8>,
+}
+
+impl Manifest {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.array(FIELDS).uint(FORMAT).uint(self.sequence).uint(self.opens);
+        out.bytes(&self.genesis.encode());
+        out.array(self.ring.len());
+        for record in &self.ring {
+            out.bytes(&record.encode());
+        }
+        out.bytes(&self.base.encode());
+        out.array(2).bytes(&self.local.data.0).bytes(&self.local.vector.0);
+        out.uint(self.position.0).uint(self.log_start.0);
+        out.array(self.recent.len());
+        for (version, root) in &self.recent {
+            out.array(2).uint(*version).bytes(&root.0);
+        }
+        out.array(self.notes.len());
+        for (key, value) in &self.notes {
+            out.array(2).bytes(key).bytes(value);
+        }
+        out.array(self.packs.len());
+        for pack in &self.packs {
+            out.array(2).bytes(pack.name.as_bytes()).uint(pack.len);
+        }
+        out.array(self.segments.len());
+        for (name, len) in &self.segments {
+            out.array(2).bytes(name.as_bytes()).uint(*len);
+        }
+        out.bytes(&self.claim);
+        // Places that the format keeps for pins, evidence and published marks.
+        out.array(0).array(0).array(0);
+        out.finish()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let mut input = Decoder::new(bytes);
+        let manifest = decode_fields(&mut input).map_err(|_| bad("its encoding"))?;
+        input.finish().map_err(|_| bad("bytes after its end"))?;
+        if manifest.base.space != manifest.genesis.space() {
+            return Err(bad("a base of another space"));
+        }
+        Ok(manifest)
+    }
+}
+
+fn decode_fields(input: &mut Decoder<'_>) -> Result<Manifest, crdt::Error> {
+    input.array_of(FIELDS)?;
+    let found = input.uint()?;
+    if found != FORMAT {
+        return Err(crdt::Error::UnknownVersion { what: "manifest", found });
+    }
+    let sequence = input.uint()?;
+    let opens = input.uint()?;
+    let genesis = Genesis::decode(input.bytes()?)?;
+    let ring = list(input, |input| RingRecord::decode(input.bytes()?))?;
+    let base = Handle::decode(input.bytes()?)?;
+    input.array_of(2)?;
+    let local = Roots { data: Hash(input.fixed()?), vector: Hash(input.fixed()?) };
+    let position = Position(input.uint()?);
+    let log_start = Position(input.uint()?);
+    let recent = list(input, |input| pair(input, |input| Ok((input.uint()?, Hash(input.fixed()?)))))?;
+    let notes =
+        list(input, |input| pair(input, |input| Ok((input.bytes()?.to_vec(), input.bytes()?.to_vec()))))?;
+    let packs = list(input, named)?.into_iter().map(|(name, len)| PackRef { name, len }).collect();
+    let segments = list(input, named)?;
+    let claim = input.bytes()?.to_vec();
+    for _ in 0..3 {
+        input.array_of(0)?;
+    }
+    let notes = notes.into_iter().collect();
+    Ok(Manifest {
+        sequence,
+        opens,
+        genesis,
+        ring,
+        base,
+        local,
+        position,
+        log_start,
+        recent,
+        notes,
+        packs,
+        segments,
+        claim,
+    })
+}
+
+fn list<T>(
+    input: &mut Decoder<'_>,
+    item: impl Fn(&mut Decoder<'_>) -> Result<T, crdt::Error>,
+) -> Result<Vec<T>, crdt::Error> {
+    let count = input.array()?;
+    (0..count).map(|_| item(input)).collect()
+}
+
+fn pair<'a, T>(
+    input: &mut Decoder<'a>,
+    items: impl Fn(&mut Decoder<'a>) -> Result<T, crdt::Error>,
+) -> Result<T, crdt::Error> {
+    input.array_of(2)?;
+    items(input)
+}
+
+fn named(input: &mut Decoder<'_>) -> Result<(String, u64), crdt::Error> {
+    pair(input, |input| Ok((input.text()?.to_owned(), input.uint()?)))
+}
+
+fn bad(reason: &'static str) -> Error {
+    Error::BadManifest { reason }
+}
+
+/// The base of a replica that has adopted nothing yet: version 0 of an empty tree, signed by nobody.
+pub(crate) fn nothing_adopted(space: SpaceId, data: Hash, vector: Hash) -> Handle {
+    Handle {
+        space,
+        version: 0,
+        prev: [0; 32],
+        data_root: data.0,
+        vv_root: vector.0,
+        fold_version: 1,
+        gc_epoch: 0,
+        ring_n: 0,
+        hlc: Hlc(0),
+        batch: None,
+        signature: [0; 64],
+    }
+}

@@ -1,0 +1,187 @@
+//! What a peer lacks of the tail, in causal order, as units that are sealed.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
+
+use crdt::{Commit, CommitId, Seal, WriterId};
+use disk::Disk;
+use sync::Outgoing;
+use sync::frame::{BLOBS_LEN_MAX, COMMITS_MAX};
+
+use crate::error::Error;
+use crate::record::Record;
+use crate::replica::Replica;
+use crate::tail::Place;
+
+/// Most bytes of commits in a unit, whatever was asked for: what one frame holds with its seals.
+const UNIT_LEN_MAX: usize = sync::FRAME_LEN_MAX - (128 << 10);
+
+/// What one commit costs in a frame beside its own bytes.
+const COMMIT_COST: usize = 8;
+
+/// The commits that a peer lacks, in the order of the log: the next one of each writer, the earliest first.
+struct Lacking {
+    next: BinaryHeap<Reverse<(wal::Position, WriterId, u64)>>,
+}
+
+/// A unit while it grows.
+#[derive(Default)]
+struct Unit {
+    commits: Vec<Arc<Commit>>,
+    blobs: Vec<Vec<u8>>,
+    len: usize,
+    blobs_len: usize,
+    /// Each writer's last commit in it.
+    tips: BTreeMap<WriterId, (u64, CommitId)>,
+    /// Writers of other devices whose last commit in it has no seal here.
+    unsealed: BTreeSet<WriterId>,
+    /// The longest prefix in which every writer is sealed.
+    sealed: Option<Mark>,
+}
+
+/// How far a unit is sealed.
+struct Mark {
+    commits: usize,
+    blobs: usize,
+    tips: BTreeMap<WriterId, (u64, CommitId)>,
+}
+
+impl<D: Disk> Replica<D> {
+    /// The next visible commits that the peer lacks.
+    ///
+    /// The log is a causal order, so a prefix of what is lacking is ready on arrival. Commits of other devices are cut
+    /// where a seal held here covers every writer sent: their authors sealed each frame, and nobody else can. Commits
+    /// of this device are sealed here, now, so that a signature is made when commits leave, not for each.
+    pub(crate) fn next_unit(
+        &self,
+        peer: &BTreeMap<WriterId, u64>,
+        len_max: usize,
+    ) -> Result<Outgoing, Error> {
+        self.check_running()?;
+        let mut lacking = self.lacking(peer);
+        let mut unit = Unit::default();
+        while let Some((writer, seq)) = lacking.peek() {
+            let place = self.place_of(&writer, seq);
+            if unit.is_full(place, len_max) {
+                break;
+            }
+            self.add(&mut unit, &writer, seq, place)?;
+            lacking.advance(self, writer, seq);
+        }
+        let more = lacking.peek().is_some();
+        self.finish(unit, more)
+    }
+
+    fn lacking(&self, peer: &BTreeMap<WriterId, u64>) -> Lacking {
+        let mut lacking = Lacking { next: BinaryHeap::new() };
+        for (writer, tail) in self.tail.writers() {
+            let has = peer.get(writer).copied().unwrap_or(0).max(tail.first() - 1);
+            if has != u64::MAX {
+                lacking.push(self, *writer, has + 1);
+            }
+        }
+        lacking
+    }
+
+    /// Where a commit lies, if it is visible.
+    fn visible_place(&self, writer: &WriterId, seq: u64) -> Option<Place> {
+        let tail = self.tail.writer(writer)?;
+        let (visible, _) = tail.visible()?;
+        if seq <= visible { tail.place(seq) } else { None }
+    }
+
+    fn place_of(&self, writer: &WriterId, seq: u64) -> Place {
+        self.visible_place(writer, seq).expect("only visible commits are lacking")
+    }
+
+    fn add(&self, unit: &mut Unit, writer: &WriterId, seq: u64, place: Place) -> Result<(), Error> {
+        let commit = self.read_commit(place)?;
+        for blob in commit.body().blobs() {
+            let bytes = self.visible.0.blob(&blob)?;
+            unit.blobs_len += bytes.len();
+            unit.len += bytes.len();
+            unit.blobs.push(bytes);
+        }
+        unit.len += place.len as usize + COMMIT_COST;
+        unit.tips.insert(*writer, (seq, commit.id()));
+        unit.commits.push(Arc::new(commit));
+        let is_sealed = self.is_own(writer) || self.has_seal(writer, seq);
+        if is_sealed {
+            unit.unsealed.remove(writer);
+        } else {
+            unit.unsealed.insert(*writer);
+        }
+        if unit.unsealed.is_empty() {
+            let (commits, blobs, tips) = (unit.commits.len(), unit.blobs.len(), unit.tips.clone());
+            unit.sealed = Some(Mark { commits, blobs, tips });
+        }
+        Ok(())
+    }
+
+    fn finish(&self, mut unit: Unit, more: bool) -> Result<Outgoing, Error> {
+        let Some(mark) = unit.sealed.take() else {
+            // What is held unsealed was received in a frame that is not whole here; its author will send it again.
+            return Ok(Outgoing::default());
+        };
+        let more = more || mark.commits < unit.commits.len();
+        unit.commits.truncate(mark.commits);
+        unit.blobs.truncate(mark.blobs);
+        let seals = mark.tips.iter().map(|(writer, (seq, tip))| self.seal(writer, *seq, *tip));
+        let seals = seals.collect::<Result<_, _>>()?;
+        Ok(Outgoing { commits: unit.commits, blobs: unit.blobs, seals, more })
+    }
+
+    /// Whether this device may seal a writer: its own, of this run or an earlier one.
+    fn is_own(&self, writer: &WriterId) -> bool {
+        writer.device() == self.device.id()
+    }
+
+    fn has_seal(&self, writer: &WriterId, seq: u64) -> bool {
+        self.tail.writer(writer).is_some_and(|tail| tail.seal_at(seq).is_some())
+    }
+
+    fn seal(&self, writer: &WriterId, seq: u64, tip: CommitId) -> Result<Seal, Error> {
+        if self.is_own(writer) {
+            return Ok(Seal::sign(&self.device, self.space, *writer, seq, tip));
+        }
+        let tail = self.tail.writer(writer);
+        let position = tail.and_then(|tail| tail.seal_at(seq)).expect("the unit ends at a seal");
+        let entry = self.log.read(position)?;
+        match Record::decode(entry.position, entry.kind, &entry.payload)? {
+            Record::Seal(seal) => Ok(seal),
+            _ => Err(Error::BadRecord { position: position.0, reason: "it is not a seal" }),
+        }
+    }
+}
+
+impl Unit {
+    /// Whether the unit ends here: it is as long as was asked for and sealed so far, or nothing more can be carried.
+    fn is_full(&self, next: Place, len_max: usize) -> bool {
+        let commits_len = self.len - self.blobs_len + next.len as usize + COMMIT_COST;
+        if self.commits.len() == COMMITS_MAX
+            || self.blobs_len > BLOBS_LEN_MAX / 2
+            || commits_len > UNIT_LEN_MAX
+        {
+            return !self.commits.is_empty();
+        }
+        self.sealed.is_some() && self.len + next.len as usize + COMMIT_COST > len_max
+    }
+}
+
+impl Lacking {
+    fn push<D: Disk>(&mut self, replica: &Replica<D>, writer: WriterId, seq: u64) {
+        if let Some(place) = replica.visible_place(&writer, seq) {
+            self.next.push(Reverse((place.position, writer, seq)));
+        }
+    }
+
+    fn peek(&self) -> Option<(WriterId, u64)> {
+        self.next.peek().map(|Reverse((_, writer, seq))| (*writer, *seq))
+    }
+
+    fn advance<D: Disk>(&mut self, replica: &Replica<D>, writer: WriterId, seq: u64) {
+        self.next.pop();
+        self.push(replica, writer, seq + 1);
+    }
+}

@@ -1,0 +1,110 @@
+//! What the log holds: the kinds of records and the bytes of each.
+
+use crdt::{Commit, Decoder, Encoder, Seal};
+use wal::Position;
+
+use crate::error::Error;
+
+/// Longest key and value of a note together: a note is a mark, not a store.
+pub(crate) const NOTE_LEN_MAX: usize = 64 << 10;
+
+/// Kind of a commit's encoding.
+pub(crate) const COMMIT: u8 = 1;
+/// Kind of a seal's encoding.
+pub(crate) const SEAL: u8 = 2;
+/// Kind of a value's bytes.
+pub(crate) const BLOB: u8 = 3;
+/// Kind of a note.
+pub(crate) const NOTE: u8 = 4;
+/// Kind of the encoding of a commit of the home that this replica is.
+pub(crate) const HOME: u8 = 5;
+/// Kind of a commit with notes.
+pub(crate) const NOTED: u8 = 6;
+
+/// Key and value of a local note; an empty value takes it away.
+pub(crate) type Note = (Vec<u8>, Vec<u8>);
+
+/// One record, decoded.
+#[derive(Debug)]
+pub(crate) enum Record {
+    /// A commit of a device, or one of a home elsewhere that a Handle adopted here covers.
+    Commit(Commit),
+    /// A signature over a received commit and all before it of its writer.
+    Seal(Seal),
+    /// A value that a later commit names. Logged first, so that no commit stands without its values.
+    Blob(Vec<u8>),
+    /// A local note.
+    Note(Note),
+    /// A commit of the home that this replica is: held before any Handle covers it.
+    Home(Commit),
+    /// A local commit with the notes that are durable exactly when it is.
+    Noted(Commit, Vec<Note>),
+}
+
+impl Record {
+    pub(crate) fn decode(position: Position, kind: u8, payload: &[u8]) -> Result<Self, Error> {
+        let bad = |reason| Error::BadRecord { position: position.0, reason };
+        match kind {
+            COMMIT => Ok(Self::Commit(Commit::decode(payload)?)),
+            SEAL => Ok(Self::Seal(Seal::decode(payload)?)),
+            BLOB => Ok(Self::Blob(payload.to_vec())),
+            NOTE => Ok(Self::Note(decode_note(payload).map_err(|_| bad("a note"))?)),
+            HOME => Ok(Self::Home(Commit::decode(payload)?)),
+            NOTED => {
+                let (commit, notes) = decode_noted(payload)?;
+                Ok(Self::Noted(commit, notes))
+            }
+            _ => Err(bad("its kind")),
+        }
+    }
+
+    /// The commit in it, if there is one.
+    pub(crate) fn commit(&self) -> Option<&Commit> {
+        match self {
+            Self::Commit(commit) | Self::Home(commit) | Self::Noted(commit, _) => Some(commit),
+            Self::Seal(_) | Self::Blob(_) | Self::Note(_) => None,
+        }
+    }
+}
+
+/// A commit and the notes that stand or fall with it.
+pub(crate) fn noted(commit: &Commit, notes: &[Note]) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.array(1 + notes.len()).bytes(commit.encoded());
+    for note in notes {
+        encode_note(&mut out, note);
+    }
+    out.finish()
+}
+
+/// A note by itself.
+pub(crate) fn note(note: &Note) -> Vec<u8> {
+    let mut out = Encoder::new();
+    encode_note(&mut out, note);
+    out.finish()
+}
+
+fn encode_note(out: &mut Encoder, (key, value): &Note) {
+    out.array(2).bytes(key).bytes(value);
+}
+
+fn decode_note(payload: &[u8]) -> Result<Note, crdt::Error> {
+    let mut input = Decoder::new(payload);
+    let note = next_note(&mut input)?;
+    input.finish()?;
+    Ok(note)
+}
+
+fn decode_noted(payload: &[u8]) -> Result<(Commit, Vec<Note>), crdt::Error> {
+    let mut input = Decoder::new(payload);
+    let count = input.array()?;
+    let commit = Commit::decode(input.bytes()?)?;
+    let notes = (1..count).map(|_| next_note(&mut input)).collect::<Result<_, _>>()?;
+    input.finish()?;
+    Ok((commit, notes))
+}
+
+fn next_note(input: &mut Decoder<'_>) -> Result<Note, crdt::Error> {
+    input.array_of(2)?;
+    Ok((input.bytes()?.to_vec(), input.bytes()?.to_vec()))
+}

@@ -1,0 +1,384 @@
+//! Open: the newest manifest whose files are all there, then the log after it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use btree::{Kind, Nodes, Salt};
+use crdt::{Clock, Commit, Dot, Ring, Seal, Time, WriterId};
+use disk::Disk;
+use wal::{Log, Options, Position};
+
+use crate::author::Author;
+use crate::candidate::{Candidate, candidates};
+use crate::changes::Changes;
+use crate::error::Error;
+use crate::folder::{PACKS, WAL};
+use crate::heads::Heads;
+use crate::manifest::Manifest;
+use crate::notes::Notes;
+use crate::options::{Mode, OpenOptions, Opened, Source};
+use crate::overlay::Overlay;
+use crate::record::Record;
+use crate::replica::Replica;
+use crate::retired::{Leaving, Retired};
+use crate::slots::Slots;
+use crate::snapshot::Snapshot;
+use crate::tail::{Place, Tail};
+use crate::view::View;
+
+impl<D: Disk> Replica<D> {
+    /// Opens a replica as its folder is: after an orderly stop, a crash, or a copy taken while it ran.
+    pub fn open(disk: D, options: OpenOptions) -> Result<(Self, Opened), Error> {
+        let lock = match options.mode {
+            Mode::ReadWrite => Some(lock(&disk)?),
+            Mode::ReadOnly => None,
+        };
+        let slots = match options.mode {
+            Mode::ReadWrite => Slots::open(&disk)?,
+            Mode::ReadOnly => Slots::open_read(&disk)?,
+        };
+        let found = candidates(&disk, &slots)?;
+        let (candidate, log, recovered) = open_newest(&disk, found.complete, options.mode, found.opens + 1)?;
+        let mut replica = assemble(disk, slots, &candidate, log, &options, lock)?;
+        let mut replay = Replay::default();
+        replica.replay(options.now, &mut replay)?;
+        if options.mode == Mode::ReadWrite {
+            replica.settle(options.now, found.sequence, found.opens + 1, &candidate, found.named)?;
+        }
+        replica.visible_end = replica.log.end();
+        replica.show();
+        let opened = Opened {
+            source: candidate.source,
+            version: replica.base().version,
+            replayed: replay.folded,
+            unsealed: replay.waiting.len() as u64,
+            cut: recovered.cut,
+        };
+        Ok((replica, opened))
+    }
+
+    /// The first write of an open: a manifest that counts it.
+    fn settle(
+        &mut self,
+        now: Time,
+        sequence: u64,
+        opens: u64,
+        candidate: &Candidate,
+        named: BTreeSet<String>,
+    ) -> Result<(), Error> {
+        // After a kill the page cache may show slots that the disk lacks: both durable first, then one is replaced.
+        self.slots.flush()?;
+        self.remove_strangers(&named)?;
+        for name in named.into_iter().filter(|name| !candidate.names_pack(name)) {
+            self.retired.push(sequence + 1, now, Leaving::Pack(name));
+        }
+        self.list_archive()?;
+        // The coming manifest is newer than all there are, complete or not.
+        self.manifest.sequence = sequence;
+        let mut manifest = self.manifest.clone();
+        manifest.opens = opens;
+        self.write_manifest(now, manifest)?;
+        self.archive_old_segments()
+    }
+
+    /// Packs that no manifest names are left over from work that a crash cut short.
+    fn remove_strangers(&self, named: &BTreeSet<String>) -> Result<(), Error> {
+        let failed = |source| Error::Disk { action: "clean", name: PACKS.into(), source };
+        for name in self.disk.list(PACKS).map_err(failed)? {
+            if !named.contains(&name) {
+                self.disk.remove(&format!("{PACKS}/{name}")).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Segments below the log's start, which an earlier run had let go.
+    fn archive_old_segments(&mut self) -> Result<(), Error> {
+        let failed = |source| Error::Disk { action: "list", name: WAL.into(), source };
+        let Some(first) = self.log.segments().into_iter().next() else { return Ok(()) };
+        let mut names = self.disk.list(WAL).map_err(failed)?;
+        names.retain(|name| *name < first.name);
+        if names.is_empty() { Ok(()) } else { self.archive_segments(names) }
+    }
+
+    /// Reads the log: what lies above the base is the tail, and what lies after the checkpoint is folded.
+    fn replay(&mut self, now: Time, replay: &mut Replay) -> Result<(), Error> {
+        let start = self.manifest.log_start;
+        // The log cannot be lent out while what it holds changes the replica: a few entries at a time.
+        let mut next = start;
+        loop {
+            let batch = self.log.entries(next).take(REPLAY_BATCH).collect::<Result<Vec<_>, _>>()?;
+            let Some(last) = batch.last() else { break };
+            next = last.next;
+            for entry in batch {
+                let len = u32::try_from(entry.payload.len()).expect("the log refuses longer payloads");
+                let place = Place { position: entry.position, len };
+                let record = Record::decode(entry.position, entry.kind, &entry.payload)?;
+                self.replay_record(now, replay, record, place)?;
+            }
+        }
+        self.settle_unit(now, replay)
+    }
+
+    fn replay_record(
+        &mut self,
+        now: Time,
+        replay: &mut Replay,
+        record: Record,
+        place: Place,
+    ) -> Result<(), Error> {
+        if let Record::Seal(seal) = record {
+            replay.seals.push((seal, place.position));
+            return Ok(());
+        }
+        self.settle_unit(now, replay)?;
+        let is_new = place.position >= self.manifest.position;
+        match record {
+            Record::Seal(_) => unreachable!("handled above"),
+            Record::Blob(bytes) if is_new => {
+                let hash = self.pending.salt.hash(Kind::Chunk, &bytes);
+                if !self.pending.has_blob(&hash) {
+                    self.pending.overlay.add_blob(hash, bytes.into());
+                }
+            }
+            Record::Note(note) if is_new => self.notes.set(note),
+            Record::Blob(_) | Record::Note(_) => {}
+            Record::Home(commit) => self.replay_commit(now, replay, &commit, place)?,
+            Record::Noted(commit, notes) => {
+                self.replay_commit(now, replay, &commit, place)?;
+                notes.into_iter().filter(|_| is_new).for_each(|note| self.notes.set(note));
+            }
+            Record::Commit(commit) => self.replay_received(now, replay, commit, place)?,
+        }
+        Ok(())
+    }
+
+    fn replay_received(
+        &mut self,
+        now: Time,
+        replay: &mut Replay,
+        commit: Commit,
+        place: Place,
+    ) -> Result<(), Error> {
+        let dot = commit.dot();
+        if dot.writer.is_home() {
+            // A home's commit counts once a Handle covers it: this one may be left from an adoption cut short.
+            let is_covered = dot.seq <= self.base_seq(replay, &dot.writer)?;
+            return if is_covered { self.replay_commit(now, replay, &commit, place) } else { Ok(()) };
+        }
+        if dot.writer.device() == self.device.id() {
+            return self.replay_commit(now, replay, &commit, place);
+        }
+        replay.wait(commit, place);
+        Ok(())
+    }
+
+    /// The end of a received unit: its commits count if their seals are there.
+    fn settle_unit(&mut self, now: Time, replay: &mut Replay) -> Result<(), Error> {
+        if replay.seals.is_empty() {
+            return Ok(());
+        }
+        let seals = std::mem::take(&mut replay.seals);
+        for (commit, place) in replay.take_sealed(&seals) {
+            self.replay_commit(now, replay, &commit, place)?;
+        }
+        for (seal, position) in seals {
+            self.tail.push_seal(&seal.writer, seal.seq, position);
+        }
+        Ok(())
+    }
+
+    fn replay_commit(
+        &mut self,
+        now: Time,
+        replay: &mut Replay,
+        commit: &Commit,
+        place: Place,
+    ) -> Result<(), Error> {
+        let dot = commit.dot();
+        let is_covered = dot.seq <= self.base_seq(replay, &dot.writer)?;
+        if is_covered {
+            if dot.writer.is_home() {
+                self.tail.push_covered_home(dot, place);
+            }
+        } else if self.tail.next_of(&dot.writer).is_none_or(|next| next == dot.seq) {
+            self.tail.push(dot, commit.id(), place);
+            self.heads.observe(commit);
+        }
+        self.clock.observe(now, commit.header().hlc);
+        if place.position < self.manifest.position {
+            return Ok(());
+        }
+        let tip = self.pending.tip(&dot.writer)?.unwrap_or(crdt::Tip::START);
+        if dot.seq <= tip.seq {
+            return Ok(());
+        }
+        let reason = "a commit does not follow its writer's last";
+        commit.follows(&tip).map_err(|_| Error::BadRecord { position: place.position.0, reason })?;
+        self.pending.overlay.fold(commit, &mut self.changes);
+        self.pending.change = self.changes.version();
+        replay.folded += 1;
+        Ok(())
+    }
+
+    /// How far the base covers a writer, looked up once.
+    fn base_seq(&self, replay: &mut Replay, writer: &WriterId) -> Result<u64, Error> {
+        if let Some(seq) = replay.base.get(writer) {
+            return Ok(*seq);
+        }
+        let seq = self.pending.base_tip(writer)?.map_or(0, |tip| tip.seq);
+        replay.base.insert(*writer, seq);
+        Ok(seq)
+    }
+}
+
+/// Entries read at once: enough to be quick, few enough for a small memory.
+const REPLAY_BATCH: usize = 256;
+
+/// What a replay keeps in mind.
+#[derive(Default)]
+struct Replay {
+    /// Received commits that no seal has followed yet, in log order.
+    waiting: VecDeque<(Commit, Place)>,
+    /// The seals just read.
+    seals: Vec<(Seal, Position)>,
+    base: BTreeMap<WriterId, u64>,
+    folded: u64,
+}
+
+impl Replay {
+    /// A received commit waits for its seal. It takes the place of what an earlier, unfinished unit left of its writer.
+    fn wait(&mut self, commit: Commit, place: Place) {
+        let Dot { writer, seq } = commit.dot();
+        self.waiting.retain(|(waiting, _)| waiting.dot().writer != writer || waiting.dot().seq < seq);
+        self.waiting.push_back((commit, place));
+    }
+
+    /// What these seals vouch for, in log order.
+    fn take_sealed(&mut self, seals: &[(Seal, Position)]) -> Vec<(Commit, Place)> {
+        let mut sealed: BTreeMap<WriterId, u64> = BTreeMap::new();
+        for (seal, _) in seals {
+            let highest = sealed.entry(seal.writer).or_default();
+            *highest = seal.seq.max(*highest);
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        let is_sealed = |commit: &Commit| {
+            let Dot { writer, seq } = commit.dot();
+            sealed.get(&writer).is_some_and(|sealed| *sealed >= seq)
+        };
+        let (taken, waiting): (VecDeque<_>, VecDeque<_>) =
+            waiting.into_iter().partition(|(commit, _)| is_sealed(commit));
+        self.waiting = waiting;
+        taken.into()
+    }
+}
+
+fn lock<D: Disk>(disk: &D) -> Result<D::Lock, Error> {
+    disk.lock("lock").map_err(|source| Error::Disk { action: "lock", name: "lock".into(), source })
+}
+
+/// Opens the log for the newest manifest that it reaches up to.
+///
+/// A log that ends before a manifest's position was copied earlier than that manifest: an older one fits it.
+fn open_newest<D: Disk>(
+    disk: &D,
+    complete: Vec<Candidate>,
+    mode: Mode,
+    opens: u64,
+) -> Result<(Candidate, Log<D>, wal::Recovered), Error> {
+    let mut refused = None;
+    for candidate in complete {
+        let options = Options { from: candidate.manifest.log_start, ..Options::default() };
+        let wal = disk.within(WAL);
+        let opened = match mode {
+            Mode::ReadWrite => Log::open(wal, options, opens),
+            Mode::ReadOnly => Log::open_read(wal, options),
+        };
+        match opened {
+            Ok((log, recovered)) if recovered.end >= candidate.manifest.position => {
+                return Ok((candidate, log, recovered));
+            }
+            Ok((_, recovered)) => {
+                let len = candidate.manifest.position.0 - recovered.end.0;
+                let short = Error::Incomplete { name: WAL.into(), len };
+                refused.get_or_insert(short);
+            }
+            Err(error) => drop(refused.get_or_insert(error.into())),
+        }
+    }
+    Err(refused.unwrap_or(Error::NoManifest))
+}
+
+fn assemble<D: Disk>(
+    disk: D,
+    slots: Slots<D>,
+    candidate: &Candidate,
+    log: Log<D>,
+    options: &OpenOptions,
+    lock: Option<D::Lock>,
+) -> Result<Replica<D>, Error> {
+    let manifest = candidate.manifest.clone();
+    let nodes = Nodes::open(disk.within(PACKS), Salt(manifest.genesis.salt), &manifest.packs)?;
+    let slot = match candidate.source {
+        Source::Slot { slot } => slot,
+        // Neither slot counts: either may be written over.
+        Source::Pack { .. } => 0,
+    };
+    build(Parts { disk, slots, slot, manifest, nodes, log, lock }, options)
+}
+
+/// What a replica is put together from.
+pub(crate) struct Parts<D: Disk> {
+    pub(crate) disk: D,
+    pub(crate) slots: Slots<D>,
+    pub(crate) slot: usize,
+    pub(crate) manifest: Manifest,
+    pub(crate) nodes: Nodes<D>,
+    pub(crate) log: Log<D>,
+    pub(crate) lock: Option<D::Lock>,
+}
+
+/// A replica as its manifest says, before its log is read.
+pub(crate) fn build<D: Disk>(parts: Parts<D>, options: &OpenOptions) -> Result<Replica<D>, Error> {
+    let Parts { disk, slots, slot, manifest, nodes, log, lock } = parts;
+    let ring = Ring::new(&manifest.genesis, manifest.ring.clone())?;
+    let mut clock = Clock::new(options.now);
+    clock.observe(options.now, manifest.base.hlc);
+    let pending = View {
+        salt: nodes.salt(),
+        nodes,
+        local: manifest.local,
+        base: Arc::new(manifest.base.clone()),
+        overlay: Overlay::default(),
+        change: 0,
+    };
+    Ok(Replica {
+        disk,
+        space: manifest.base.space,
+        device: options.device.clone(),
+        ring,
+        limits: options.limits,
+        mode: options.mode,
+        is_stopped: false,
+        last_error: None,
+        visible_end: log.end(),
+        log,
+        slots,
+        slot,
+        packs_made: 0,
+        retired: Retired::default(),
+        visible: Snapshot(Arc::new(pending.clone())),
+        pending,
+        tail: Tail::default(),
+        heads: Heads::default(),
+        changes: Changes::new(options.limits.changes),
+        clock,
+        author: Author::new(options.device.id(), options.seed),
+        notes: Notes::new(&manifest.notes),
+        losers: BTreeMap::new(),
+        fetch: None,
+        archive: VecDeque::new(),
+        manifest,
+        _lock: lock,
+    })
+}

@@ -1,0 +1,136 @@
+//! The file `manifest`: two slots of bytes, of which at least one is always whole.
+
+use std::io;
+
+use disk::{Disk, File};
+
+use crate::error::Error;
+
+/// Room for some ten thousand packs, segments and notes; written sparsely, so an ordinary one costs a page.
+const SLOT_LEN: u64 = 1 << 20;
+const MAGIC: [u8; 8] = *b"strandm1";
+/// Magic, length, checksum.
+const HEAD_LEN: usize = 8 + 4 + 32;
+/// Longest contents of a slot.
+const BODY_MAX: usize = SLOT_LEN as usize - HEAD_LEN;
+const NAME: &str = "manifest";
+
+/// The open file of two slots.
+///
+/// A writer only ever touches the slot it does not need: a torn write costs the new contents, never the old.
+pub(crate) struct Slots<D: Disk> {
+    file: D::File,
+}
+
+impl<D: Disk> Slots<D> {
+    /// Makes an empty file; fails if there is one.
+    pub(crate) fn create(disk: &D) -> Result<Self, Error> {
+        let file = disk.create(NAME).map_err(failed("create"))?;
+        file.set_len(2 * SLOT_LEN).map_err(failed("size"))?;
+        file.flush().map_err(failed("flush"))?;
+        disk.flush_dir("").map_err(failed("flush the folder of"))?;
+        Ok(Self { file })
+    }
+
+    /// Opens the file to read and write its slots.
+    pub(crate) fn open(disk: &D) -> Result<Self, Error> {
+        disk.open(NAME).map(|file| Self { file }).map_err(missing)
+    }
+
+    /// Opens the file only to read it.
+    pub(crate) fn open_read(disk: &D) -> Result<Self, Error> {
+        disk.open_read(NAME).map(|file| Self { file }).map_err(missing)
+    }
+
+    /// The contents of each slot that is whole.
+    pub(crate) fn read(&self) -> Result<Vec<(usize, Vec<u8>)>, Error> {
+        let mut whole = Vec::new();
+        for slot in 0..2 {
+            if let Some(body) = self.read_slot(slot).map_err(failed("read"))? {
+                whole.push((slot, body));
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Makes durable what an earlier run wrote.
+    ///
+    /// After a kill the page cache may show a slot that the disk lacks. Writing the other slot before this one is
+    /// durable would risk both at once.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        self.file.flush().map_err(failed("flush"))
+    }
+
+    /// Replaces the contents of a slot, durably. After an error either contents may be found there.
+    pub(crate) fn write(&self, slot: usize, body: &[u8]) -> Result<(), Error> {
+        if body.len() > BODY_MAX {
+            return Err(Error::ManifestTooLarge { len: body.len(), max: BODY_MAX });
+        }
+        let mut bytes = Vec::with_capacity(HEAD_LEN + body.len());
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&u32::try_from(body.len()).expect("shorter than a slot").to_le_bytes());
+        bytes.extend_from_slice(&crdt::derive("manifest", body));
+        bytes.extend_from_slice(body);
+        self.file.write_all_at(&bytes, slot as u64 * SLOT_LEN).map_err(failed("write"))?;
+        self.flush()
+    }
+
+    fn read_slot(&self, slot: usize) -> io::Result<Option<Vec<u8>>> {
+        let start = slot as u64 * SLOT_LEN;
+        let mut head = [0; HEAD_LEN];
+        if self.file.read_up_to(&mut head, start)? < HEAD_LEN || head[..8] != MAGIC {
+            return Ok(None);
+        }
+        let len = u32::from_le_bytes(head[8..12].try_into().expect("four bytes")) as usize;
+        if len > BODY_MAX {
+            return Ok(None);
+        }
+        let mut body = vec![0; len];
+        let filled = self.file.read_up_to(&mut body, start + HEAD_LEN as u64)?;
+        Ok((filled == len && head[12..] == crdt::derive("manifest", &body)).then_some(body))
+    }
+}
+
+fn failed(action: &'static str) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Disk { action, name: NAME.into(), source }
+}
+
+fn missing(source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::NotFound => Error::NoManifest,
+        _ => failed("open")(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use disk::MemoryDisk;
+
+    use super::*;
+
+    fn bodies(slots: &Slots<MemoryDisk>) -> Vec<Vec<u8>> {
+        slots.read().unwrap().into_iter().map(|(_, body)| body).collect()
+    }
+
+    #[test]
+    fn damage_in_one_slot_leaves_the_other() {
+        let disk = MemoryDisk::new(1);
+        let slots = Slots::create(&disk).unwrap();
+        assert!(bodies(&slots).is_empty());
+        slots.write(0, b"old").unwrap();
+        slots.write(1, b"new").unwrap();
+        assert_eq!(bodies(&slots), [b"old", b"new"]);
+        for offset in 0..(HEAD_LEN + 3) as u64 {
+            let copy = disk.copy();
+            copy.flip_bit("manifest", SLOT_LEN + offset, 3);
+            assert_eq!(bodies(&Slots::open(&copy).unwrap()), [b"old"], "offset {offset}");
+        }
+    }
+
+    #[test]
+    fn contents_longer_than_a_slot_are_refused() {
+        let slots = Slots::create(&MemoryDisk::new(1)).unwrap();
+        assert!(matches!(slots.write(0, &vec![0; BODY_MAX + 1]), Err(Error::ManifestTooLarge { .. })));
+        slots.write(0, &vec![0; BODY_MAX]).unwrap();
+    }
+}

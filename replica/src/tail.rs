@@ -1,0 +1,205 @@
+//! Where the commits above the base lie in the log: the outbox, as an index.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crdt::{CommitId, Dot, WriterId};
+use wal::Position;
+
+/// The commits that no adopted Handle covers, by writer, and the home commits still in the log.
+///
+/// A commit costs 12 bytes here; its id and contents are read from the log when somebody asks.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    writers: BTreeMap<WriterId, WriterTail>,
+    /// Commits of homes: never offered by themselves, but sent with the Handle that covers them.
+    home: BTreeMap<Dot, HomeCommit>,
+    /// Writers with commits that are not visible yet.
+    fresh: Vec<WriterId>,
+    commits: u64,
+    bytes: u64,
+}
+
+/// A home's commit in the log.
+#[derive(Debug, Clone, Copy)]
+struct HomeCommit {
+    place: Place,
+    is_covered: bool,
+}
+
+/// One writer's commits above the base, in a row.
+#[derive(Debug)]
+pub(crate) struct WriterTail {
+    first: u64,
+    positions: VecDeque<Position>,
+    lens: VecDeque<u32>,
+    /// Received signatures, at or above `first`, rising.
+    seals: VecDeque<(u64, Position)>,
+    tip: CommitId,
+    visible: Option<(u64, CommitId)>,
+}
+
+/// Where a commit starts in the log, and how long it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) position: Position,
+    pub(crate) len: u32,
+}
+
+impl WriterTail {
+    fn new(first: u64) -> Self {
+        Self {
+            first,
+            positions: VecDeque::new(),
+            lens: VecDeque::new(),
+            seals: VecDeque::new(),
+            tip: CommitId::ZERO,
+            visible: None,
+        }
+    }
+
+    /// The last number held.
+    pub(crate) fn last(&self) -> u64 {
+        self.first + self.positions.len() as u64 - 1
+    }
+
+    /// The lowest number held.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The last visible number and its id.
+    pub(crate) fn visible(&self) -> Option<(u64, CommitId)> {
+        self.visible
+    }
+
+    /// Where a commit lies.
+    pub(crate) fn place(&self, seq: u64) -> Option<Place> {
+        let index = usize::try_from(seq.checked_sub(self.first)?).ok()?;
+        Some(Place { position: *self.positions.get(index)?, len: self.lens[index] })
+    }
+
+    /// The held seal at exactly `seq`.
+    pub(crate) fn seal_at(&self, seq: u64) -> Option<Position> {
+        let index = self.seals.binary_search_by_key(&seq, |(sealed, _)| *sealed).ok()?;
+        Some(self.seals[index].1)
+    }
+}
+
+impl Tail {
+    /// Takes note of a commit appended at `place`.
+    pub(crate) fn push(&mut self, dot: Dot, id: CommitId, place: Place) {
+        self.commits += 1;
+        self.bytes += u64::from(place.len);
+        if dot.writer.is_home() {
+            self.home.insert(dot, HomeCommit { place, is_covered: false });
+            return;
+        }
+        let tail = self.writers.entry(dot.writer).or_insert_with(|| WriterTail::new(dot.seq));
+        assert_eq!(dot.seq, tail.first + tail.positions.len() as u64, "a chain has no gaps");
+        tail.positions.push_back(place.position);
+        tail.lens.push_back(place.len);
+        tail.tip = id;
+        if self.fresh.last() != Some(&dot.writer) {
+            self.fresh.push(dot.writer);
+        }
+    }
+
+    /// Takes note of a home commit that a Handle already covers: it is no outbox, only an answer to near peers.
+    pub(crate) fn push_covered_home(&mut self, dot: Dot, place: Place) {
+        self.home.insert(dot, HomeCommit { place, is_covered: true });
+    }
+
+    /// Takes note of a received seal appended at `position`.
+    pub(crate) fn push_seal(&mut self, writer: &WriterId, seq: u64, position: Position) {
+        let Some(tail) = self.writers.get_mut(writer) else { return };
+        if seq >= tail.first && tail.seals.back().is_none_or(|(sealed, _)| *sealed < seq) {
+            tail.seals.push_back((seq, position));
+        }
+    }
+
+    /// Everything pushed so far is flushed, and so visible.
+    pub(crate) fn show(&mut self) {
+        for writer in std::mem::take(&mut self.fresh) {
+            let Some(tail) = self.writers.get_mut(&writer) else { continue };
+            tail.visible = Some((tail.last(), tail.tip));
+        }
+    }
+
+    /// Drops the commits of a writer up to `seq`: a Handle covers them now.
+    pub(crate) fn cover(&mut self, writer: &WriterId, seq: u64) {
+        if writer.is_home() {
+            return self.cover_home(writer, seq);
+        }
+        let Some(tail) = self.writers.get_mut(writer) else { return };
+        while tail.first <= seq && !tail.positions.is_empty() {
+            tail.positions.pop_front();
+            let len = tail.lens.pop_front().expect("as long as the positions");
+            tail.first += 1;
+            self.commits -= 1;
+            self.bytes -= u64::from(len);
+        }
+        while tail.seals.front().is_some_and(|(sealed, _)| *sealed <= seq) {
+            tail.seals.pop_front();
+        }
+        if tail.positions.is_empty() {
+            self.writers.remove(writer);
+        }
+    }
+
+    /// A covered home commit is no outbox any more, but stays known for near peers.
+    fn cover_home(&mut self, writer: &WriterId, seq: u64) {
+        for (_, commit) in self.home.range_mut(Dot::new(*writer, 0)..=Dot::new(*writer, seq)) {
+            if !commit.is_covered {
+                commit.is_covered = true;
+                self.commits -= 1;
+                self.bytes -= u64::from(commit.place.len);
+            }
+        }
+    }
+
+    /// Forgets home commits that left the log.
+    pub(crate) fn forget_home(&mut self, before: Position) {
+        self.home.retain(|_, commit| commit.place.position >= before);
+    }
+
+    /// The number of a writer's next commit; none: nothing of it is held here, so any may be the first.
+    pub(crate) fn next_of(&self, writer: &WriterId) -> Option<u64> {
+        self.writers.get(writer).map(|tail| tail.last() + 1)
+    }
+
+    pub(crate) fn writer(&self, writer: &WriterId) -> Option<&WriterTail> {
+        self.writers.get(writer)
+    }
+
+    pub(crate) fn writers(&self) -> impl Iterator<Item = (&WriterId, &WriterTail)> {
+        self.writers.iter()
+    }
+
+    /// Where a home's commit lies, if it is still in the log.
+    pub(crate) fn home(&self, dot: &Dot) -> Option<Place> {
+        self.home.get(dot).map(|commit| commit.place)
+    }
+
+    /// Home commits that no Handle covers: those of the home that this replica is.
+    pub(crate) fn uncovered_home(&self) -> impl Iterator<Item = (Dot, Place)> {
+        let home = self.home.iter().filter(|(_, commit)| !commit.is_covered);
+        home.map(|(dot, commit)| (*dot, commit.place))
+    }
+
+    /// Commits above the base.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// Their bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Where the oldest of them starts.
+    pub(crate) fn oldest(&self) -> Option<Position> {
+        let writers = self.writers.values().filter_map(|tail| tail.positions.front().copied());
+        let homes = self.home.values().filter(|commit| !commit.is_covered);
+        writers.chain(homes.map(|commit| commit.place.position)).min()
+    }
+}

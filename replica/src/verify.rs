@@ -1,0 +1,164 @@
+//! Everything a replica holds, read again and compared with what it should be.
+
+use std::collections::BTreeMap;
+
+use btree::{Fresh, Hash, Kind};
+use crdt::{Tip, WriterId};
+use disk::Disk;
+
+use crate::checkpoint::fold_overlay;
+use crate::error::Error;
+use crate::record::Record;
+use crate::replica::Replica;
+use crate::view::tip_in;
+
+/// What was found whole, and how far it reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Nodes of the base and local trees, hashed again.
+    pub nodes: u64,
+    /// Entries in them.
+    pub entries: u64,
+    /// Values hashed again.
+    pub blobs: u64,
+    /// Records of the log read again.
+    pub records: u64,
+    /// Commits whose chain was followed.
+    pub commits: u64,
+    /// Seals whose signature was checked.
+    pub seals: u64,
+    /// The log was read from here; what lies before rests on the home's signature.
+    pub from: u64,
+    /// Up to here.
+    pub to: u64,
+    /// What is wrong, one sentence each; empty if nothing is.
+    pub problems: Vec<String>,
+}
+
+impl<D: Disk> Replica<D> {
+    /// Reads everything again: trees, values, log, chains and seals, and folds the log onto the base to compare it with
+    /// what is visible. Damage is reported, not returned: an error means that the check itself could not go on.
+    pub fn verify(&self) -> Result<Report, Error> {
+        let mut report = Report::default();
+        self.verify_trees(&mut report);
+        self.verify_log(&mut report)?;
+        self.verify_state(&mut report)?;
+        Ok(report)
+    }
+
+    fn verify_trees(&self, report: &mut Report) {
+        let base = self.visible.0.base_roots();
+        let local = self.visible.0.local;
+        let mut trees = vec![(Kind::Data, base.data), (Kind::Vector, base.vector)];
+        trees.extend([(Kind::Data, local.data), (Kind::Vector, local.vector)]);
+        trees.dedup();
+        for (kind, root) in trees {
+            match btree::verify(&self.visible.0.nodes, kind, &root) {
+                Ok(found) => {
+                    report.nodes += found.nodes;
+                    report.entries += found.entries;
+                }
+                Err(error) => report.problems.push(sentence(&error)),
+            }
+        }
+        for pack in self.visible.0.nodes.packs() {
+            for (kind, hash, _) in self.visible.0.nodes.pack_entries(&pack.name) {
+                if kind == Kind::Chunk {
+                    self.verify_blob(report, &hash);
+                }
+            }
+        }
+    }
+
+    fn verify_blob(&self, report: &mut Report, hash: &Hash) {
+        match self.visible.0.nodes.raw(hash) {
+            Ok(_) => report.blobs += 1,
+            Err(error) => report.problems.push(sentence(&error)),
+        }
+    }
+
+    fn verify_log(&self, report: &mut Report) -> Result<(), Error> {
+        (report.from, report.to) = (self.log.start().0, self.log.end().0);
+        let mut tips: BTreeMap<WriterId, Tip> = BTreeMap::new();
+        for entry in self.log.entries(self.log.start()) {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    report.problems.push(sentence(&error));
+                    return Ok(());
+                }
+            };
+            report.records += 1;
+            match Record::decode(entry.position, entry.kind, &entry.payload) {
+                Ok(record) => self.verify_record(report, &mut tips, &record)?,
+                Err(error) => report.problems.push(sentence(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_record(
+        &self,
+        report: &mut Report,
+        tips: &mut BTreeMap<WriterId, Tip>,
+        record: &Record,
+    ) -> Result<(), Error> {
+        if let Some(commit) = record.commit() {
+            report.commits += 1;
+            let broken = commit.check().err().or_else(|| {
+                // The first commit of a writer in the log follows one that is not here any more.
+                tips.get(&commit.dot().writer).and_then(|tip| commit.follows(tip).err())
+            });
+            let is_repeated = tips.get(&commit.dot().writer).is_some_and(|tip| tip.seq >= commit.dot().seq);
+            if let Some(error) = broken.filter(|_| !is_repeated) {
+                report.problems.push(format!("commit {}: {error}", commit.dot()));
+            }
+            tips.insert(commit.dot().writer, commit.tip());
+        }
+        if let Record::Seal(seal) = record {
+            report.seals += 1;
+            let grant = self.visible.0.grant(&seal.writer.device())?;
+            // A device whose grant is gone: its seals were checked when they came.
+            if let Some(error) = grant.and_then(|grant| seal.verify(&grant.public).err()) {
+                report.problems.push(format!("seal of {} at {}: {error}", seal.writer, seal.seq));
+            }
+        }
+        Ok(())
+    }
+
+    /// Local is what the base and the commits above it give: the trees that readers see, made twice.
+    fn verify_state(&self, report: &mut Report) -> Result<(), Error> {
+        if !self.is_flushed() {
+            return Ok(());
+        }
+        let view = &self.visible.0;
+        let mut fresh = Fresh::new(view.salt);
+        let shown = fold_overlay(&view.nodes, &mut fresh, view.local, &view.overlay)?;
+        let computed = self.fold_tail(&mut fresh)?;
+        if shown.vector != computed.vector {
+            report.problems.push("the vector is not that of the base and the commits above it".into());
+        } else if shown.data != computed.data {
+            report.problems.push("the state is not that of the base and the commits above it".into());
+        }
+        for (writer, tail) in self.tail.writers() {
+            let held = tip_in(&view.nodes, &view.local.vector, writer)?.map_or(0, |tip| tip.seq);
+            if held.max(tail.last()) != view.tip(writer)?.map_or(0, |tip| tip.seq) {
+                report
+                    .problems
+                    .push(format!("writer {writer} is indexed to {} and not seen so far", tail.last()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut sentence = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        sentence.push_str(": ");
+        sentence.push_str(&error.to_string());
+        source = error.source();
+    }
+    sentence
+}
