@@ -48,6 +48,9 @@ pub const BLOB_INLINE_MAX: usize = 64 << 10;
 /// One commit must not name more than this, since a commit and its blobs are one unit.
 pub const BLOBS_LEN_MAX: usize = 32 << 20;
 
+/// Blobs of one Commits frame: a value of up to 1 KiB is no blob, so more would not fit.
+pub const BLOBS_MAX: usize = 4096;
+
 /// Hashes of one Want or Missing.
 pub const HASHES_MAX: usize = 512;
 

@@ -53,7 +53,9 @@ pub trait Store {
     /// after comparing ids; another id at a held dot is [`NackCode::Fork`].
     fn accept(&mut self, now: Time, incoming: Incoming) -> Result<Accepted, Refusal>;
 
-    /// The base and what lets a peer whose base is `since` compute it instead of fetching it.
+    /// The base and what lets a peer whose base is `since` or newer compute it instead of fetching it.
+    ///
+    /// The rows are the tips at the base, so those that the peer has already change nothing.
     fn offer(&self, since: u64) -> Offer;
 
     /// Moves the base to the offered Handle, by computing it or by starting to fetch it.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crdt::{Commit, Decoder, Encoder, Problem, Seal, WriterId};
 
-use super::{BLOB_INLINE_MAX, COMMITS_MAX, FRAME_LEN_MAX, HEADER_LEN, Payload, ROWS_MAX, ascending, refuse};
+use super::{
+    BLOB_INLINE_MAX, BLOBS_MAX, COMMITS_MAX, FRAME_LEN_MAX, HEADER_LEN, Payload, ROWS_MAX, ascending, refuse,
+};
 
 /// Longest detail of a Nack: a sentence.
 pub const DETAIL_LEN_MAX: usize = 512;
@@ -50,8 +52,7 @@ impl Payload for Commits {
         }
         let commits =
             (0..count).map(|_| Commit::decode(input.bytes()?).map(Arc::new)).collect::<Result<_, _>>()?;
-        // More blobs than fit in a frame cannot be announced: an item has at least one byte.
-        let count = input.array()?;
+        let count = input.array_up_to(BLOBS_MAX, "blobs")?;
         let blobs = (0..count)
             .map(|_| input.bytes_up_to(BLOB_INLINE_MAX, "blob").map(<[u8]>::to_vec))
             .collect::<Result<_, _>>()?;

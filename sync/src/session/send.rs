@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crdt::{Time, WriterId};
+use crdt::{Time, Tip, WriterId};
 
 use super::{Config, Session};
 use crate::frame::{
-    Ack, BLOB_INLINE_MAX, BLOB_LEN_MAX, BLOBS_LEN_MAX, BlobData, Commits, FRAME_LEN_MAX, HandleFrame, Mode,
-    Nack,
+    Ack, BLOB_INLINE_MAX, BLOB_LEN_MAX, BLOBS_LEN_MAX, BLOBS_MAX, BlobData, Commits, FRAME_LEN_MAX,
+    HandleFrame, Mode, Nack,
 };
-use crate::store::Outgoing;
+use crate::store::{Offer, Outgoing};
 use crate::{Error, Frame, Store};
 
 /// First pause after a unit was dropped as not ready, doubling up to [`PAUSE_MAX_MS`]: what the peer lacks may take
@@ -33,6 +33,9 @@ pub(super) struct Sender {
     refused: BTreeMap<WriterId, Nack>,
     /// The newest version offered to the peer.
     offered: u64,
+    /// The newest version that the peer can compute from what was sent before its Handle: what is sent after that
+    /// Handle arrives on that base.
+    computable: u64,
     pauses: u32,
     paused_until: Option<Time>,
     /// The last poll found nothing that the peer lacks.
@@ -55,6 +58,7 @@ impl Sender {
             flying_len: 0,
             refused: BTreeMap::new(),
             offered: 0,
+            computable: 0,
             pauses: 0,
             paused_until: None,
             is_drained: false,
@@ -122,6 +126,14 @@ impl Sender {
         self.paused_until = Some(now.plus_ms(doubled.min(PAUSE_MAX_MS)));
     }
 
+    /// Whether the peer holds everything that changed below this offer.
+    fn has_sent(&self, offer: &Offer) -> bool {
+        let is_sent = |(writer, tip): &(WriterId, Tip)| {
+            writer.is_home() || self.sent.get(writer).is_some_and(|sent| *sent >= tip.seq)
+        };
+        offer.vector_changes.as_ref().is_some_and(|changes| changes.iter().all(is_sent))
+    }
+
     fn is_held_back(&mut self, now: Time, config: &Config) -> bool {
         self.paused_until = self.paused_until.filter(|until| *until > now);
         self.paused_until.is_some() || self.flying_len >= config.window_len
@@ -154,7 +166,7 @@ impl Sender {
         let mut room = COMMITS_LEN_MAX - commits_len;
         let mut inline = Vec::new();
         for blob in outgoing.blobs {
-            if blob.len() <= BLOB_INLINE_MAX && blob.len() + 8 <= room {
+            if blob.len() <= BLOB_INLINE_MAX && blob.len() + 8 <= room && inline.len() < BLOBS_MAX {
                 room -= blob.len() + 8;
                 inline.push(blob);
             } else {
@@ -170,8 +182,10 @@ impl Sender {
 impl Session {
     /// The next unit of what the peer lacks, while the window has room.
     pub(super) fn next_unit(&mut self, now: Time, store: &mut impl Store) -> Result<Option<Frame>, Error> {
-        // A peer with an older base adopts first; it takes commits made on a newer one only then.
-        let is_aligned = self.peer.base >= store.handle().version && self.greeting.is_covered;
+        // A peer with an older base adopts first; it takes commits made on a newer one only then. One that can compute
+        // the new base has done so by the time they arrive.
+        let base = self.peer.base.max(self.sender.computable);
+        let is_aligned = base >= store.handle().version && self.greeting.is_covered;
         if !is_aligned || self.peer.mode == Mode::Tail || self.sender.is_held_back(now, &self.config) {
             return Ok(None);
         }
@@ -191,7 +205,11 @@ impl Session {
         }
         self.sender.offered = version;
         self.told_base = version;
-        Some(Frame::Handle(HandleFrame::new(store.offer(self.peer.base))))
+        let offer = HandleFrame::new(store.offer(self.peer.base));
+        if self.sender.has_sent(&offer.0) {
+            self.sender.computable = version;
+        }
+        Some(Frame::Handle(offer))
     }
 
     /// What is durable at the peer.

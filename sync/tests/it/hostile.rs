@@ -1,0 +1,164 @@
+//! What a peer may not do: each is refused with a code, and none makes us remember without bound.
+
+use btree::{Hash, Kind};
+use crdt::Time;
+use sync::frame::{BlobData, Data, HASHES_MAX, Hello, Want};
+use sync::{ByeCode, Config, Error, Frame, Reception, Role, Session};
+
+use crate::model::{Model, SPACE, device};
+use crate::pair::{Pair, describe, local};
+use crate::samples;
+
+const NOW: Time = Time(0);
+
+/// Feeds frames from device 2 to a session of device 1 and returns the error with the Bye that follows it.
+fn check(frames: &[Frame]) -> (Error, String) {
+    let mut model = Model::new(1);
+    let mut session = Session::new(Role::Listener, local(1, 2), NOW, Config::default());
+    for frame in frames {
+        while session.poll_transmit(NOW, &mut model).is_some() {}
+        if let Err(error) = session.handle_bytes(NOW, &frame.encode(), &mut model) {
+            let bye = session.poll_transmit(NOW, &mut model).expect("a closed session says why");
+            assert_eq!(session.poll_transmit(NOW, &mut model), None);
+            session.handle_bytes(NOW, &frame.encode(), &mut model).expect("bytes after the end are ignored");
+            return (error, describe(&bye));
+        }
+    }
+    panic!("nothing was refused");
+}
+
+fn hello() -> Hello {
+    let instance = [0xbb; 16];
+    Hello { proto: 1, device: device(2).id(), instance, features: 0, frame_max: 4 << 20, wall: NOW }
+}
+
+/// A proper beginning, as the other side of a session says it.
+fn greeting() -> Vec<Frame> {
+    let mut pair = Pair::new(Model::new(2), Model::new(1));
+    let mut reader = sync::FrameReader::new();
+    let mut frames = Vec::new();
+    for _ in 0..2 {
+        let bytes = pair.a.session.poll_transmit(NOW, &mut pair.a.model).expect("Hello, then Open");
+        reader.feed(&bytes);
+        frames.push(reader.pop().expect("own bytes").expect("a whole frame"));
+    }
+    frames
+}
+
+fn after_greeting(frames: impl IntoIterator<Item = Frame>) -> Vec<Frame> {
+    greeting().into_iter().chain(frames).collect()
+}
+
+#[test]
+fn another_protocol_is_refused() {
+    let (error, bye) = check(&[Frame::Hello(Hello { proto: 2, ..hello() })]);
+    assert!(matches!(error, Error::Version { proto: 2 }));
+    assert_eq!(bye, "Bye Version");
+}
+
+#[test]
+fn oneself_is_refused_by_instance_and_not_by_device() {
+    let (error, bye) = check(&[Frame::Hello(Hello { instance: [1; 16], ..hello() })]);
+    assert!(matches!(error, Error::Myself));
+    assert_eq!(bye, "Bye Myself");
+}
+
+#[test]
+fn a_hello_for_another_device_than_the_connection_is_refused() {
+    let (error, bye) = check(&[Frame::Hello(Hello { device: device(3).id(), ..hello() })]);
+    assert!(matches!(error, Error::WrongDevice { .. }));
+    assert_eq!(bye, "Bye NotAuthorised");
+}
+
+#[test]
+fn frames_out_of_order_are_refused() {
+    for frame in samples::all() {
+        let name = frame.name();
+        if !matches!(frame, Frame::Hello(_) | Frame::Bye(_)) {
+            assert!(matches!(check(&[frame]).0, Error::Unexpected { .. }), "{name} before Hello");
+        }
+    }
+    let (error, bye) = check(&after_greeting([Frame::Hello(hello())]));
+    assert!(matches!(error, Error::Unexpected { frame: 0, .. }));
+    assert_eq!(bye, "Bye Protocol");
+}
+
+#[test]
+fn nodes_nobody_asked_for_are_refused() {
+    let data = Data { nodes: vec![(Kind::Data, Hash([1; 32]), vec![0; 10])] };
+    let (error, _) = check(&after_greeting([Frame::Data(data)]));
+    assert!(matches!(error, Error::Unexpected { frame: 8, .. }));
+}
+
+#[test]
+fn more_wants_than_can_be_answered_are_refused() {
+    let want = || Frame::Want(Want { nodes: vec![(Kind::Data, Hash([1; 32])); HASHES_MAX], version: 1 });
+    // Within one read, so that nothing is answered in between.
+    let bytes: Vec<u8> = after_greeting([want(), want(), want()]).iter().flat_map(Frame::encode).collect();
+    let mut session = Session::new(Role::Listener, local(1, 2), NOW, Config::default());
+    let outcome = session.handle_bytes(NOW, &bytes, &mut Model::new(1));
+    assert!(matches!(outcome, Err(Error::Flood { .. })));
+}
+
+#[test]
+fn blobs_without_commits_are_gathered_up_to_a_limit() {
+    let blob = Frame::BlobData(BlobData { hash: None, offset: 0, bytes: vec![0; 1 << 20] });
+    let (error, bye) = check(&after_greeting(std::iter::repeat_n(blob, 33)));
+    assert!(matches!(error, Error::Flood { .. }));
+    assert_eq!(bye, "Bye Flood");
+    let empty = Frame::BlobData(BlobData { hash: None, offset: 0, bytes: Vec::new() });
+    let (error, _) = check(&after_greeting(std::iter::repeat_n(empty, 40_000)));
+    assert!(matches!(error, Error::Flood { .. }));
+}
+
+#[test]
+fn another_space_is_refused() {
+    let Frame::Open(mut open) = greeting().remove(1) else { panic!("Open is the second frame") };
+    open.space = crdt::SpaceId([8; 32]);
+    let (error, bye) = check(&[Frame::Hello(hello()), Frame::Open(open)]);
+    assert!(matches!(error, Error::WrongSpace { .. }));
+    assert_eq!(bye, "Bye UnknownSpace");
+}
+
+#[test]
+fn a_forged_node_closes_the_session() {
+    let mut home = Model::new(2);
+    home.write("x");
+    home.fold();
+    home.forget_history();
+    let mut pair = Pair::new(Model::new(1), home);
+    pair.run();
+    pair.assert_converged();
+    // The same again by hand, with other bytes under the hash that is wanted.
+    let (mut model, mut session) =
+        (Model::new(1), Session::new(Role::Dialer, local(1, 2), NOW, Config::default()));
+    let mut peer = Session::new(Role::Listener, local(2, 1), NOW, Config::default());
+    let mut refused = None;
+    for _ in 0..20 {
+        while let Some(bytes) = session.poll_transmit(NOW, &mut model) {
+            peer.handle_bytes(NOW, &bytes, &mut pair.b.model).expect("honest bytes");
+        }
+        while let Some(mut bytes) = peer.poll_transmit(NOW, &mut pair.b.model) {
+            pair.b.model.forget_history();
+            if bytes[4] == 8 {
+                *bytes.last_mut().expect("a node has bytes") ^= 1;
+            }
+            refused = session.handle_bytes(NOW, &bytes, &mut model).err().or(refused);
+        }
+    }
+    assert_eq!(refused.map(|error| error.code()), Some(ByeCode::Forged));
+}
+
+#[test]
+fn a_reception_learns_the_space_and_keeps_every_byte() {
+    let bytes: Vec<u8> = greeting().iter().flat_map(Frame::encode).collect();
+    let mut reception = Reception::new();
+    let arrivals = bytes.chunks(7).map(|part| reception.handle_bytes(part).expect("honest bytes"));
+    let arrival = arrivals.last().flatten().expect("known by the last byte");
+    assert!(matches!(arrival, sync::Arrival::Space { space: SPACE, .. }));
+    let mut session = Session::new(Role::Listener, local(1, 2), NOW, Config::default());
+    session.handle_bytes(NOW, &reception.into_bytes(), &mut Model::new(1)).expect("the same bytes");
+    let mut reception = Reception::new();
+    let outcome = reception.handle_bytes(&samples::all()[12].encode());
+    assert!(matches!(outcome, Err(Error::Unexpected { .. })), "a stranger begins with Hello");
+}

@@ -1,0 +1,12 @@
+//! Conversations of two sessions over model stores, without sockets; and every frame, byte by byte.
+
+mod backoff;
+mod conversations;
+mod faults;
+mod frames;
+mod golden;
+mod hostile;
+mod join;
+mod model;
+mod pair;
+mod samples;

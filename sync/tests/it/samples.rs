@@ -1,0 +1,145 @@
+//! One frame of each kind, the same in every run.
+
+use std::sync::Arc;
+
+use btree::{Hash, Kind};
+use crdt::{CommitId, DeviceKey, Genesis, Handle, Hlc, RingRecord, Seal, SpaceId, Time, Tip, WriterId};
+use sync::frame::{
+    Ack, Beat, BlobData, BlobWant, Bye, Commits, Cover, CoverRow, Data, HandleFrame, Hello, Join, Joined,
+    Missing, Mode, Nack, Open, Want, Yours,
+};
+use sync::{ByeCode, Frame, NackCode, Offer, Store};
+
+use crate::model::{Model, SPACE, device, writer_of};
+
+pub(crate) fn genesis() -> Genesis {
+    Genesis {
+        salt: [3; 32],
+        nonce: [4; 32],
+        home_key: device(2).public(),
+        recovery_key: [5; 32],
+        owner: device(2).id(),
+        params: Vec::new(),
+    }
+}
+
+pub(crate) fn handle(space: SpaceId, key: &DeviceKey) -> Handle {
+    let handle = Handle {
+        space,
+        version: 300,
+        prev: [1; 32],
+        data_root: [2; 32],
+        vv_root: [3; 32],
+        fold_version: 1,
+        gc_epoch: 0,
+        ring_n: 0,
+        hlc: Hlc(0x0001_0000_0000_0000),
+        batch: None,
+        signature: [0; 64],
+    };
+    handle.sign(key)
+}
+
+fn record() -> RingRecord {
+    let record = RingRecord {
+        space: SPACE,
+        n: 1,
+        prev: [6; 32],
+        keys: vec![device(3).public()],
+        from_version: 400,
+        signature: [0; 64],
+    };
+    record.sign(&device(2))
+}
+
+pub(crate) fn commits() -> Commits {
+    let mut model = Model::new(1);
+    model.write("one");
+    model.write("two");
+    model.flush();
+    let outgoing = model.next_commits(&Default::default(), 1 << 20).expect("a model that works");
+    let seals = vec![Seal::sign(&device(1), SPACE, writer_of(1), 2, outgoing.commits[1].id())];
+    Commits { commits: outgoing.commits, blobs: vec![vec![8; 5]], seals }
+}
+
+fn greetings(handle: &Handle) -> Vec<Frame> {
+    let (writer, tip) = (writer_of(1), CommitId([0xcc; 32]));
+    vec![
+        Frame::Hello(Hello {
+            proto: 1,
+            device: device(1).id(),
+            instance: [0xaa; 16],
+            features: 0,
+            frame_max: 4 << 20,
+            wall: Time(1_700_000_000_000),
+        }),
+        Frame::Open(Open {
+            space: SPACE,
+            handle: handle.clone(),
+            ring_n: 0,
+            mode: Mode::Full,
+            tail: vec![(writer, 812, tip)],
+            more: true,
+        }),
+        Frame::Cover(Cover {
+            rows: vec![
+                CoverRow { writer: WriterId([1; 24]), seq: 0, tip: None, yours: Yours::Unknown },
+                CoverRow { writer: WriterId([2; 24]), seq: 70_000, tip: Some(tip), yours: Yours::Same },
+            ],
+            more: false,
+        }),
+    ]
+}
+
+fn streams(handle: &Handle) -> Vec<Frame> {
+    let writer = writer_of(1);
+    let tip = Tip { seq: 2, id: CommitId([0xdd; 32]), hlc: Hlc(5), base: 1 };
+    let home_commits: Vec<Arc<crdt::Commit>> = commits().commits[..1].to_vec();
+    vec![
+        Frame::Commits(commits()),
+        Frame::Ack(Ack {
+            stored: vec![(writer, 2)],
+            complete: Vec::new(),
+            anchored: vec![(writer, 1)],
+            base_version: 300,
+        }),
+        Frame::Nack(Nack { writer, seq: 3, code: NackCode::Cut, detail: "cut at 2".into() }),
+        Frame::Handle(HandleFrame(Offer {
+            handle: handle.clone(),
+            ring: vec![record()],
+            vector_changes: Some(vec![(writer, tip)]),
+            home_commits,
+        })),
+        Frame::Handle(HandleFrame(Offer {
+            handle: handle.clone(),
+            ring: Vec::new(),
+            vector_changes: None,
+            home_commits: Vec::new(),
+        })),
+    ]
+}
+
+fn fetches() -> Vec<Frame> {
+    let nodes = vec![(Kind::Data, Hash([0x11; 32])), (Kind::Vector, Hash([0x22; 32]))];
+    vec![
+        Frame::Want(Want { nodes: nodes.clone(), version: 300 }),
+        Frame::Data(Data { nodes: vec![(Kind::Data, Hash([0x11; 32]), vec![1, 2, 3])] }),
+        Frame::Missing(Missing { nodes, newest_version: 301 }),
+        Frame::BlobWant(BlobWant { hash: Hash([0x33; 32]), offset: 65_536, len: 1_000 }),
+        Frame::BlobData(BlobData { hash: None, offset: 0, bytes: vec![9; 4] }),
+        Frame::BlobData(BlobData { hash: Some(Hash([0x33; 32])), offset: 65_536, bytes: vec![7] }),
+    ]
+}
+
+/// One of each kind, two where a field has two spellings.
+pub(crate) fn all() -> Vec<Frame> {
+    let handle = handle(SPACE, &device(2));
+    let mut frames = greetings(&handle);
+    frames.extend(streams(&handle));
+    frames.extend(fetches());
+    frames.push(Frame::Beat(Beat { base_version: 300, digest: [0x44; 32] }));
+    frames.push(Frame::Bye(Bye { code: ByeCode::Busy, retry_after_ms: 60_000 }));
+    frames.push(Frame::Join(Join { space: SPACE, device_key: device(1).public(), proof: [0x55; 32] }));
+    frames.push(Frame::Joined(Joined { genesis: genesis(), ring: Vec::new(), handle }));
+    frames
+}
