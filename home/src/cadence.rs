@@ -17,13 +17,13 @@ const RETRY_MS: u64 = 1_000;
 
 /// What no Handle covers yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Uncovered {
+pub(crate) struct Uncovered {
     /// Commits.
-    pub commits: u64,
-    /// Their mutations.
-    pub mutations: u64,
+    pub(crate) commits: u64,
+    /// Mutations whose fold is still to be written.
+    pub(crate) mutations: u64,
     /// Their bytes.
-    pub len: u64,
+    pub(crate) len: u64,
 }
 
 /// The times that decide when the next Handle is due.
@@ -43,14 +43,14 @@ pub(crate) struct Cadence {
 impl Cadence {
     /// Takes note of what is uncovered now.
     pub(crate) fn observe(&mut self, now: Time, uncovered: Uncovered) {
-        if uncovered == self.uncovered {
+        let before = std::mem::replace(&mut self.uncovered, uncovered);
+        if (before.commits, before.len) == (uncovered.commits, uncovered.len) {
             return;
         }
-        if self.uncovered.commits == 0 {
+        if before.commits == 0 {
             self.oldest = now;
         }
         self.newest = now;
-        self.uncovered = uncovered;
     }
 
     /// Somebody waits for what is uncovered now to be covered.
@@ -130,7 +130,10 @@ mod tests {
 
     #[test]
     fn bytes_or_mutations_in_bulk_are_due_at_once() {
-        for bulk in [Uncovered { commits: 1, mutations: 1, len: LEN_MAX }, Uncovered { commits: 2, mutations: MUTATIONS_MAX, len: 9 }] {
+        for bulk in [
+            Uncovered { commits: 1, mutations: 1, len: LEN_MAX },
+            Uncovered { commits: 2, mutations: MUTATIONS_MAX, len: 9 },
+        ] {
             let mut cadence = Cadence::default();
             cadence.observe(Time(10), bulk);
             assert_eq!(cadence.due(), Some(Time(10)));

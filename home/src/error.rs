@@ -1,6 +1,8 @@
 //! What can go wrong at a home, by what a caller does about it.
 
-use crdt::SpaceId;
+use crdt::{Handle, SpaceId};
+
+use crate::home::Duty;
 
 /// Why a home could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -34,4 +36,63 @@ pub enum Error {
         /// What the disk answered.
         source: std::io::Error,
     },
+    /// Nothing is signed, admitted or invited here.
+    #[error("this is not the acting home of the space: {duty:?}")]
+    OffDuty {
+        /// Why.
+        duty: Duty,
+    },
+    /// No more until some are over.
+    #[error("{max} tickets are out, and no more can be")]
+    TooManyTickets {
+        /// How many can be.
+        max: usize,
+    },
+    /// Ask again: the same Handle is proposed until it is known.
+    #[error("it is not known whether the registry holds version {version}")]
+    InDoubt {
+        /// Of the Handle.
+        version: u64,
+    },
+    /// Another home moved the space on: meet it, and adopt what it offers.
+    #[error("the registry holds version {version}, which covers what is not here", version = .handle.version)]
+    Behind {
+        /// What the registry holds.
+        handle: Box<Handle>,
+    },
+    /// Two homes signed one version: one of them is a copy.
+    #[error("the registry holds another handle of version {version} than this home adopted")]
+    TwoHandles {
+        /// The version.
+        version: u64,
+    },
+    /// A row that only a home writes, and that no home wrote.
+    #[error("a row of sys/{coll} is damaged")]
+    BadRow {
+        /// In which system collection.
+        coll: &'static str,
+        /// What is wrong with it.
+        source: crdt::Error,
+    },
+    /// What the home kept in the manifest.
+    #[error("the home's claim is damaged")]
+    BadClaim {
+        /// What is wrong with it.
+        source: crdt::Error,
+    },
+    /// A commit of the home that nobody could take.
+    #[error("a commit of the home is not valid")]
+    Commit(#[from] crdt::Error),
+    /// A commit of the home that the replica did not take.
+    #[error("the replica refused a commit of the home")]
+    Write(#[from] replica::CommitError),
+    /// The replica.
+    #[error("the replica failed")]
+    Replica(#[from] replica::Error),
+    /// What a Handle brings.
+    #[error("the handle could not be adopted")]
+    Adopt(#[from] sync::StoreError),
+    /// The first tree of a space.
+    #[error("the tree failed")]
+    Tree(#[from] btree::Error),
 }

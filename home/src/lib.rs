@@ -4,8 +4,19 @@
 //! reached it into the next Handle, and moves the [`Registry`] to it by compare-and-set. Everything else a replica does
 //! without it.
 
+mod admit;
+mod batch;
+mod cadence;
 mod error;
+mod found;
+mod home;
+mod invite;
 pub mod registry;
 
+pub use admit::{Admission, Refused, grant};
+pub use batch::{Proposal, Verdict};
 pub use error::Error;
-pub use registry::{MemoryRegistry, Outcome, RedbRegistry, Registry, Swap};
+pub use found::{FOLD_VERSION, Founded, Founding, found};
+pub use home::{Duty, Fingerprint, Home, HomeOptions};
+pub use invite::Invite;
+pub use registry::{Delivery, MemoryRegistry, Mishap, Outcome, RedbRegistry, Registry, Swap};

@@ -1,0 +1,189 @@
+//! `Home`: the role, as its owner holds it beside the replica.
+
+use crdt::{Decoder, DeviceKey, Encoder, Handle, Time, derive, system};
+use disk::Disk;
+use replica::{HomeWrite, Replica};
+
+use crate::cadence::{Cadence, Uncovered};
+use crate::error::Error;
+use crate::registry::Registry;
+
+const CLAIM_FORMAT: u64 = 1;
+
+/// What tells this folder from its copies: of machine, device and file, as the caller sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// What a home is told when it is opened.
+pub struct HomeOptions {
+    /// The home key.
+    pub key: DeviceKey,
+    /// Fresh chance at every start: the generation is drawn from it, so that no home dot ever has two meanings.
+    pub seed: [u8; 32],
+    /// Of the folder the replica lies in.
+    pub fingerprint: Fingerprint,
+}
+
+/// Whether this home acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// It does.
+    On,
+    /// Another key signs for the space.
+    NotHome,
+    /// The folder was copied or restored: two homes would sign one version. Off until it is claimed.
+    Copied,
+}
+
+/// Admits devices, pins names and moves the Handle of one space.
+///
+/// Its commits become facts only through the Handle that covers them; no peer gets them before.
+pub struct Home {
+    pub(crate) key: DeviceKey,
+    pub(crate) cadence: Cadence,
+    /// Signed and perhaps in the registry: asked for again, byte by byte, until it is known.
+    pub(crate) in_doubt: Option<Handle>,
+    /// Whether the registry has been compared with the manifest since the start.
+    pub(crate) is_level: bool,
+    generation: [u8; 8],
+    fingerprint: Fingerprint,
+    duty: Duty,
+}
+
+impl Home {
+    /// Takes up the role where the manifest left it, and brings manifest and registry level.
+    ///
+    /// A replica that was never claimed is claimed for this folder. Where the registry does not answer, the next
+    /// [`Home::batch`] asks again.
+    pub fn open<D: Disk>(
+        options: HomeOptions,
+        replica: &mut Replica<D>,
+        now: Time,
+        registry: &mut impl Registry,
+    ) -> Result<Home, Error> {
+        let HomeOptions { key, seed, fingerprint } = options;
+        let generation = derive("generation", &seed);
+        let generation = generation[..8].try_into().expect("eight of 32 bytes");
+        let (cadence, duty) = (Cadence::default(), duty(replica, &key, fingerprint)?);
+        let mut home = Home { key, cadence, in_doubt: None, is_level: false, generation, fingerprint, duty };
+        if home.is_on_duty() {
+            if replica.claim().is_empty() {
+                home.claim(replica, now)?;
+            }
+            match home.level(replica, now, registry) {
+                Err(Error::Unavailable | Error::Behind { .. }) => {}
+                answer => answer?,
+            }
+        }
+        Ok(home)
+    }
+
+    /// Whether it acts, and if not, why.
+    pub fn duty(&self) -> Duty {
+        self.duty
+    }
+
+    /// Whether it acts.
+    pub fn is_on_duty(&self) -> bool {
+        self.duty == Duty::On
+    }
+
+    /// Binds the role to this folder, durably. A person says so who knows that no other copy acts.
+    pub fn claim<D: Disk>(&mut self, replica: &mut Replica<D>, now: Time) -> Result<(), Error> {
+        if self.duty == Duty::NotHome {
+            return Err(Error::OffDuty { duty: self.duty });
+        }
+        replica.set_claim(now, encode_claim(self.fingerprint))?;
+        self.duty = Duty::On;
+        Ok(())
+    }
+
+    /// Somebody waits for what is there now to be anchored.
+    pub fn wait(&mut self, now: Time) {
+        self.cadence.wait(now);
+    }
+
+    /// When the next [`Home::batch`] is due. Never off duty, and never while everything is covered.
+    pub fn due<D: Disk>(&mut self, now: Time, replica: &Replica<D>) -> Option<Time> {
+        if !self.is_on_duty() {
+            return None;
+        }
+        self.cadence.observe(now, uncovered(replica));
+        self.cadence.due()
+    }
+
+    /// One commit of the home, durable when this returns.
+    pub(crate) fn write<D: Disk>(
+        &mut self,
+        replica: &mut Replica<D>,
+        now: Time,
+        writes: Vec<HomeWrite>,
+    ) -> Result<(), Error> {
+        replica.home_commit(now, self.generation, self.key.public(), writes)?;
+        replica.flush()?;
+        Ok(())
+    }
+
+    pub(crate) fn check_duty(&self) -> Result<(), Error> {
+        if self.is_on_duty() { Ok(()) } else { Err(Error::OffDuty { duty: self.duty }) }
+    }
+
+    /// Pins each name that has a collection and no pin to the collection that has the name now.
+    ///
+    /// From the first Handle that covers it a name stays where it is: a device whose clock stands in 1970 could
+    /// otherwise take one that is in use.
+    pub(crate) fn pin_names<D: Disk>(&mut self, replica: &mut Replica<D>, now: Time) -> Result<(), Error> {
+        let snapshot = replica.snapshot();
+        let mut pins = Vec::new();
+        for collection in snapshot.collections()? {
+            let key = crdt::key::plain(collection.descriptor.name.as_bytes());
+            let has_the_name = collection.name == collection.descriptor.name;
+            if has_the_name && snapshot.get(system::name(), &key)?.is_none() {
+                let value = Some(collection.id.as_bytes().to_vec());
+                pins.push(HomeWrite { coll: system::name(), key, value });
+            }
+        }
+        if pins.is_empty() { Ok(()) } else { self.write(replica, now, pins) }
+    }
+}
+
+/// What no Handle covers at this replica.
+pub(crate) fn uncovered<D: Disk>(replica: &Replica<D>) -> Uncovered {
+    let description = replica.describe();
+    Uncovered {
+        commits: description.tail_commits,
+        len: description.tail_bytes,
+        // Folded since the last checkpoint: those before it cost the next Handle nothing any more.
+        mutations: description.overlay_entries as u64,
+    }
+}
+
+fn duty<D: Disk>(replica: &Replica<D>, key: &DeviceKey, fingerprint: Fingerprint) -> Result<Duty, Error> {
+    let next = replica.base().version + 1;
+    if !replica.ring().keys_for(next).contains(&key.public()) {
+        return Ok(Duty::NotHome);
+    }
+    if replica.claim().is_empty() {
+        return Ok(Duty::On);
+    }
+    let claimed = decode_claim(replica.claim()).map_err(|source| Error::BadClaim { source })?;
+    Ok(if claimed == fingerprint { Duty::On } else { Duty::Copied })
+}
+
+fn encode_claim(fingerprint: Fingerprint) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.array(2).uint(CLAIM_FORMAT).bytes(&fingerprint.0);
+    out.finish()
+}
+
+fn decode_claim(bytes: &[u8]) -> Result<Fingerprint, crdt::Error> {
+    let mut from = Decoder::new(bytes);
+    from.array_of(2)?;
+    let found = from.uint()?;
+    if found != CLAIM_FORMAT {
+        return Err(crdt::Error::UnknownVersion { what: "home claim", found });
+    }
+    let fingerprint = Fingerprint(from.fixed()?);
+    from.finish()?;
+    Ok(fingerprint)
+}

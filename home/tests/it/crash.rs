@@ -1,0 +1,127 @@
+//! A home that stops between any two steps opens again and goes on: no Handle twice, no admission lost or paid twice.
+
+use disk::{Fault, Faults, MemoryDisk};
+use home::{Admission, Mishap, RedbRegistry, Registry, Verdict};
+
+use crate::world::{Device, NOW, Owner, fingerprint, meet, open_home, request, seed};
+
+/// Where the home stops.
+#[derive(Debug, Clone, Copy)]
+enum Stop {
+    BeforeNodes,
+    AfterNodes,
+    AfterRegistry,
+    AfterManifest,
+}
+
+#[test]
+fn a_crash_between_any_two_steps_is_continued_from() {
+    for stop in [Stop::BeforeNodes, Stop::AfterNodes, Stop::AfterRegistry, Stop::AfterManifest] {
+        let mut owner = Owner::found();
+        owner.device.put(NOW, "a", "1");
+        let ticket = owner.invite(1);
+        if !matches!(stop, Stop::BeforeNodes) {
+            let proposal = owner.home.begin(&mut owner.device.replica, NOW).unwrap().unwrap();
+            if !matches!(stop, Stop::AfterNodes) {
+                assert_eq!(proposal.run(&mut owner.registry).unwrap(), Verdict::Ours);
+                if matches!(stop, Stop::AfterManifest) {
+                    owner.home.finish(&mut owner.device.replica, NOW, proposal, Verdict::Ours).unwrap();
+                }
+            }
+        }
+        let mut owner = owner.crash();
+        let expected = if matches!(stop, Stop::AfterRegistry | Stop::AfterManifest) { 2 } else { 1 };
+        assert_eq!(owner.device.version(), expected, "{stop:?}: a Handle in the registry is adopted first");
+        assert_eq!(owner.device.get("a").as_deref(), Some("1"), "{stop:?}");
+        let key = crdt::DeviceKey::from_seed(seed("device"));
+        assert_eq!(owner.ask(NOW, &request(&ticket, &key)), Admission::Admitted, "{stop:?}");
+        owner.batch(NOW);
+        assert_eq!((owner.registered(), owner.device.tail()), (owner.device.version(), 0), "{stop:?}");
+
+        // What others hear afterwards is one history.
+        let mut device = Device::stranger("device", owner.genesis());
+        meet(NOW, &mut device, &mut owner.device);
+        assert_eq!(device.get("a").as_deref(), Some("1"), "{stop:?}");
+    }
+}
+
+#[test]
+fn a_crash_at_any_call_to_the_disk_leaves_a_home_that_goes_on() {
+    for call in (0..).step_by(1) {
+        let mut owner = Owner::found();
+        owner.device.put(NOW, "a", "1");
+        owner.device.disk.set_faults(Faults::none().nth_call(call, Fault::PowerCut));
+        let answer = owner.home.batch(&mut owner.device.replica, NOW, &mut owner.registry);
+        let is_over = owner.device.disk.faults_fired() == 0;
+        owner.device.disk.set_faults(Faults::none());
+        assert_eq!(answer.is_ok(), is_over, "call {call}: {answer:?}");
+        let mut owner = owner.crash();
+        assert_eq!(owner.device.get("a").as_deref(), Some("1"), "call {call}");
+        assert_eq!(owner.device.version(), owner.registered(), "call {call}");
+        owner.device.put(NOW, "b", "2");
+        owner.batch(NOW);
+        assert_eq!((owner.registered(), owner.device.tail()), (owner.device.version(), 0), "call {call}");
+        if is_over {
+            assert!(call > 5, "the crashes fell within the batch");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_any_call_of_an_admission_costs_one_use_or_none() {
+    for call in 0.. {
+        let mut owner = Owner::found();
+        let ticket = owner.invite(1);
+        let request = |name: &str| request(&ticket, &crdt::DeviceKey::from_seed(seed(name)));
+        owner.device.disk.set_faults(Faults::none().nth_call(call, Fault::PowerCut));
+        let first = request("first");
+        let answer = owner.home.admit_join(&mut owner.device.replica, NOW, &first, crate::world::EXPORTER);
+        let is_over = owner.device.disk.faults_fired() == 0;
+        owner.device.disk.set_faults(Faults::none());
+        let mut owner = owner.crash();
+        let again = owner.ask(NOW, &first);
+        if answer.is_ok() {
+            assert_eq!(again, Admission::Member, "call {call}: an answer is a promise");
+        }
+        assert!(matches!(again, Admission::Member | Admission::Admitted), "call {call}");
+        assert!(
+            matches!(owner.ask(NOW, &request("second")), Admission::Refused(_)),
+            "call {call}: paid once"
+        );
+        if is_over {
+            assert!(call > 0);
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_registry_that_was_lost_is_made_anew_from_the_manifest() {
+    let mut owner = Owner::found();
+    owner.device.put(NOW, "a", "1");
+    owner.batch(NOW);
+    let mut device = owner.device.restart();
+    let disk = MemoryDisk::new(5);
+    let known = [device.replica.base().clone()];
+    let mut registry = RedbRegistry::open(&disk, &known).unwrap();
+    let mut home = open_home(&mut device, fingerprint("folder"), &mut registry);
+    device.put(NOW, "b", "2");
+    let handle = home.batch(&mut device.replica, NOW, &mut registry).unwrap().unwrap();
+    assert_eq!(handle.version, 3);
+    assert_eq!(registry.get(&handle.space).unwrap(), Some(handle));
+}
+
+#[test]
+fn a_registry_that_is_away_at_the_start_is_asked_again_later() {
+    let mut owner = Owner::found();
+    owner.device.put(NOW, "a", "1");
+    let proposal = owner.home.begin(&mut owner.device.replica, NOW).unwrap().unwrap();
+    proposal.run(&mut owner.registry).unwrap();
+    owner.registry.plan(Mishap::Down);
+    let mut owner = owner.crash();
+    assert_eq!(owner.device.version(), 1, "not known yet");
+    owner.device.put(NOW, "b", "2");
+    while owner.batch(NOW).is_some() {}
+    assert_eq!((owner.device.tail(), owner.registered()), (0, owner.device.version()));
+}

@@ -1,0 +1,8 @@
+//! Homes and devices in one thread: joining, meeting, crashing and racing, with in-memory pipes between them.
+
+mod claim;
+mod crash;
+mod joining;
+mod meeting;
+mod rivals;
+mod world;

@@ -1,0 +1,101 @@
+//! Devices and their home: what was written apart is the same everywhere after they met, and nothing is left over.
+
+use crdt::{Class, Descriptor, Policy, Time};
+
+use crate::world::{Link, NOW, Owner, assert_converged, meet, seed};
+
+#[test]
+fn what_was_written_offline_is_anchored_and_the_tails_are_empty() {
+    let mut owner = Owner::found();
+    let mut device = owner.join("device");
+    for n in 0..20 {
+        device.put(NOW.plus_ms(n), &format!("k{n}"), "v");
+    }
+    owner.device.put(NOW, "mine", "too");
+    assert!(device.tail() >= 20);
+    let mut link = Link::new(NOW, &device, &owner.device);
+    link.run(NOW, &mut device, &mut owner.device);
+    assert!(owner.batch(NOW).is_some());
+    link.run(NOW, &mut device, &mut owner.device);
+    assert_converged(&device, &owner.device);
+    assert_eq!(device.get("mine").as_deref(), Some("too"));
+    assert_eq!(owner.device.get("k19").as_deref(), Some("v"));
+    assert_eq!(owner.batch(NOW), None, "nothing is left to cover");
+}
+
+#[test]
+fn two_devices_that_disagree_see_one_winner_and_every_loser() {
+    let mut owner = Owner::found();
+    let (mut a, mut b) = (owner.join("a"), owner.join("b"));
+    a.put(NOW.plus_ms(5), "k", "from a");
+    b.put(NOW.plus_ms(9), "k", "from b");
+    meet(NOW, &mut a, &mut owner.device);
+    meet(NOW, &mut b, &mut owner.device);
+    owner.batch(NOW);
+    meet(NOW, &mut a, &mut owner.device);
+    meet(NOW, &mut b, &mut owner.device);
+    for device in [&a, &b, &owner.device] {
+        assert_eq!(device.get("k").as_deref(), Some("from b"), "{}", device.name);
+        assert_eq!(device.losers("k"), ["from a"], "{}", device.name);
+    }
+    assert_converged(&a, &owner.device);
+    assert_converged(&b, &owner.device);
+}
+
+#[test]
+fn a_name_is_pinned_by_the_first_handle_that_covers_it_whatever_a_clock_in_1970_says() {
+    let mut owner = Owner::found();
+    let mut device = owner.join("device");
+    let create = |device: &mut crate::world::Device, now, policy| {
+        let mut transaction = device.replica.begin();
+        let id = transaction.create_collection(&Descriptor::new("notes", policy).unwrap()).unwrap();
+        device.replica.commit(now, transaction, Class::Normal).unwrap();
+        device.replica.flush().unwrap();
+        id
+    };
+    let first = create(&mut owner.device, NOW, Policy::Lww);
+    owner.batch(NOW);
+    let second = create(&mut device, Time(5), Policy::Mv);
+    meet(NOW, &mut device, &mut owner.device);
+    owner.batch(NOW);
+    meet(NOW, &mut device, &mut owner.device);
+    for device in [&device, &owner.device] {
+        let snapshot = device.replica.snapshot();
+        assert_eq!(snapshot.collection("notes").unwrap(), Some(first));
+        assert!(
+            snapshot.collections().unwrap().iter().any(|coll| coll.id == second && coll.name.contains('~'))
+        );
+    }
+    assert_converged(&device, &owner.device);
+}
+
+#[test]
+fn a_handle_is_due_soon_when_somebody_waits_and_a_second_later_otherwise() {
+    let mut owner = Owner::found();
+    assert_eq!(owner.home.due(NOW, &owner.device.replica), None);
+    owner.device.put(NOW, "a", "1");
+    assert_eq!(owner.home.due(NOW, &owner.device.replica), Some(NOW.plus_ms(1000)));
+    owner.home.wait(NOW.plus_ms(10));
+    assert_eq!(owner.home.due(NOW.plus_ms(10), &owner.device.replica), Some(NOW.plus_ms(60)));
+    owner.batch(NOW.plus_ms(60));
+    assert_eq!(owner.home.due(NOW.plus_ms(60), &owner.device.replica), None);
+}
+
+#[test]
+fn a_home_that_starts_again_writes_under_another_generation() {
+    let mut owner = Owner::found();
+    let writers = |owner: &Owner| {
+        let snapshot = owner.device.replica.snapshot();
+        let rows = snapshot
+            .scan(crdt::system::invite(), &replica::KeyRange::all(), replica::Order::Ascending)
+            .unwrap();
+        rows.map(|read| read.unwrap().winner.dot.writer).collect::<Vec<_>>()
+    };
+    owner.invite(1);
+    let before = writers(&owner);
+    owner = owner.crash();
+    owner.invite(2);
+    let after = writers(&owner);
+    assert!(before[0].is_home() && after[0].is_home());
+    assert_ne!(before, after, "seed {:?}", seed("owner"));
+}
