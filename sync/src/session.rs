@@ -270,6 +270,7 @@ impl Session {
         if let Some(frame) = self.sender.next_of_unit() {
             return Ok(Some(frame));
         }
+        self.sender.end_pause(now);
         self.retry_adoption(now, store)?;
         let control = self
             .receiver
@@ -281,7 +282,7 @@ impl Session {
         if control.is_some() {
             return Ok(control);
         }
-        if let Some(frame) = self.next_unit(now, store)? {
+        if let Some(frame) = self.next_unit(store)? {
             return Ok(Some(frame));
         }
         Ok(self.serve.next_data(store))

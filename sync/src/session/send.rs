@@ -134,8 +134,12 @@ impl Sender {
         offer.vector_changes.as_ref().is_some_and(|changes| changes.iter().all(is_sent))
     }
 
-    fn is_held_back(&mut self, now: Time, config: &Config) -> bool {
+    /// Forgets a pause that is over, whether or not there is anything to send: a timer that is due must not stay due.
+    pub(super) fn end_pause(&mut self, now: Time) {
         self.paused_until = self.paused_until.filter(|until| *until > now);
+    }
+
+    fn is_held_back(&self, config: &Config) -> bool {
         self.paused_until.is_some() || self.flying_len >= config.window_len
     }
 
@@ -181,12 +185,12 @@ impl Sender {
 
 impl Session {
     /// The next unit of what the peer lacks, while the window has room.
-    pub(super) fn next_unit(&mut self, now: Time, store: &mut impl Store) -> Result<Option<Frame>, Error> {
+    pub(super) fn next_unit(&mut self, store: &mut impl Store) -> Result<Option<Frame>, Error> {
         // A peer with an older base adopts first; it takes commits made on a newer one only then. One that can compute
         // the new base has done so by the time they arrive.
         let base = self.peer.base.max(self.sender.computable);
         let is_aligned = base >= store.handle().version && self.greeting.is_covered;
-        if !is_aligned || self.peer.mode == Mode::Tail || self.sender.is_held_back(now, &self.config) {
+        if !is_aligned || self.peer.mode == Mode::Tail || self.sender.is_held_back(&self.config) {
             return Ok(None);
         }
         let outgoing = store.next_commits(&self.sender.lacks_above(), self.config.unit_len)?;

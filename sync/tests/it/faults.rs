@@ -143,6 +143,32 @@ fn a_unit_that_is_never_ready_is_not_repeated_in_a_storm() {
 }
 
 #[test]
+fn a_pause_that_is_over_does_not_stay_due_while_the_peer_adopts() {
+    let mut b = Model::new(2);
+    b.commit(b.writer, "depends", vec![Dot::new(writer_of(9), 1)], Vec::new());
+    let mut pair = Pair::new(Model::new(1), b);
+    pair.run();
+    // From here on nothing of b's arrives, so a stays on the older base.
+    pair.b.model.fold();
+    pair.now = pair.now.plus_ms(500);
+    while pair.b.session.poll_transmit(pair.now, &mut pair.b.model).is_some() {}
+    assert!(pair.b.session.poll_timeout().is_some_and(|at| at > pair.now));
+}
+
+#[test]
+fn a_fetch_left_to_another_session_is_taken_up_when_that_one_ends() {
+    let (a, b) = busy();
+    let mut pair = Pair::new(a, b);
+    pair.a.model.is_fetching_elsewhere = true;
+    pair.run();
+    assert_eq!(pair.states().0, State::Align);
+    // The other session ends before it has brought the leaves.
+    pair.a.model.is_fetching_elsewhere = false;
+    pair.wait(5_000);
+    pair.assert_converged();
+}
+
+#[test]
 fn a_refused_writer_does_not_hold_up_the_others() {
     let mut a = Model::new(1);
     a.write("refused");

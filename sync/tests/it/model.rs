@@ -37,6 +37,8 @@ pub(crate) struct Model {
     visible_len: usize,
     nodes: BTreeMap<NodeId, Vec<u8>>,
     fetching: Option<Handle>,
+    /// Another session has asked for the leaves of what is being fetched.
+    pub(crate) is_fetching_elsewhere: bool,
     /// Commits of these writers are refused as if a Handle had cut them.
     pub(crate) cut: Vec<WriterId>,
     /// Units handed to `accept`, duplicates included.
@@ -67,6 +69,7 @@ impl Model {
             visible_len: 0,
             nodes: BTreeMap::new(),
             fetching: None,
+            is_fetching_elsewhere: false,
             cut: Vec::new(),
             accepted: 0,
         };
@@ -210,10 +213,15 @@ impl Model {
         }
     }
 
+    fn wanted_root(&self) -> [u8; 32] {
+        self.fetching.as_ref().map_or([0; 32], |handle| handle.vv_root)
+    }
+
     fn finish_fetch(&mut self) -> Adoption {
         let missing = self.missing();
         if !missing.is_empty() {
-            return Adoption::Fetch(missing);
+            let is_left = self.is_fetching_elsewhere && missing[0].1.0 != self.wanted_root();
+            return Adoption::Fetch(if is_left { Vec::new() } else { missing });
         }
         let Some(handle) = self.fetching.take() else { return Adoption::Stale };
         let root = &self.nodes[&(Kind::Vector, Hash(handle.vv_root))];
