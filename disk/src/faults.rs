@@ -34,8 +34,8 @@ pub enum Operation {
 /// What goes wrong with one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It fails. A write may have written any first part; a flush may have made any part durable, and the rest never
-    /// will be unless it is written again; a change of names has not happened.
+    /// It fails. A write may have written any first part; a flush may have made any part durable, and the
+    /// rest never will be unless it is written again; a change of names has not happened.
     Error,
     /// A write takes only a first part and says so, a read gives only a first part; any other call succeeds.
     Short,
@@ -47,7 +47,8 @@ pub enum Fault {
     Lost,
     /// A write lands at another sector of the file; any other call succeeds.
     Misdirected,
-    /// The power goes: the call fails, done or not, and so does every later one until [`crate::MemoryDisk::crash`].
+    /// The power goes: the call fails, done or not, and so does every later one until
+    /// [`crate::MemoryDisk::crash`].
     PowerCut,
 }
 
@@ -114,7 +115,8 @@ impl Faults {
             true
         });
         for &(wanted, per_mille, by_chance) in &self.by_chance {
-            // The draw is made whatever was decided already, so that one plan does not shift the chances of another.
+            // The draw is made whatever was decided already, so that one plan does not shift the chances of
+            // another.
             if wanted == operation && random.below(1000) < u64::from(per_mille) && fault.is_none() {
                 fault = Some(by_chance);
             }

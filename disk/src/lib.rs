@@ -1,14 +1,15 @@
 //! The one seam to files: just the operations a crash can interrupt.
 //!
-//! Everything above this crate reaches files through [`Disk`] and [`File`]. [`RealDisk`] is a folder of the operating
-//! system; [`MemoryDisk`] is a folder in memory whose crash forgets what was not flushed, and which fails when told to.
+//! Everything above this crate reaches files through [`Disk`] and [`File`]. [`RealDisk`] is a folder of the
+//! operating system; [`MemoryDisk`] is a folder in memory whose crash forgets what was not flushed, and which
+//! fails when told to.
 //!
 //! Two rules hold for both, and the code above relies on nothing more:
 //!
-//! - Bytes written are safe only after [`File::flush`] of that file returned `Ok`. After it returned `Err` nothing about
-//!   the unflushed part of the file is known, and asking again proves nothing.
-//! - A name made, moved or removed is safe only after [`Disk::flush_dir`] of its folder; [`Disk::create_dir`] alone
-//!   makes its folders durable by itself.
+//! - Bytes written are safe only after [`File::flush`] of that file returned `Ok`. After it returned `Err`
+//!   nothing about the unflushed part of the file is known, and asking again proves nothing.
+//! - A name made, moved or removed is safe only after [`Disk::flush_dir`] of its folder; [`Disk::create_dir`]
+//!   alone makes its folders durable by itself.
 
 use std::io;
 

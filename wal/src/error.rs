@@ -68,8 +68,8 @@ pub enum Damage {
     /// The head of the segment is not what was written.
     #[error("the head of the segment does not match its checksum")]
     Head,
-    /// The records end before the next segment begins.
-    #[error("records are missing before the next segment")]
+    /// There are only zeros, where something follows that cannot be without it.
+    #[error("there are zeros in its place")]
     Hole,
     /// The records end before a position that the owner knows to be flushed.
     #[error("records are missing that were known to be flushed")]

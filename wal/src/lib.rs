@@ -1,9 +1,9 @@
 //! A log that remembers what it promised.
 //!
-//! [`Log::append`] adds an entry, [`Log::flush`] makes everything added so far durable, and [`Log::open`] finds it again:
-//! every entry that was flushed, perhaps some that were not, never one that was not appended, and never a gap. Where the
-//! disk broke the promise, opening refuses and says in which segment and at which byte; [`survey`] then reads what is
-//! good before and after.
+//! [`Log::append`] adds an entry, [`Log::flush`] makes everything added so far durable, and [`Log::open`]
+//! finds it again: every entry that was flushed, perhaps some that were not, never one that was not appended,
+//! and never a gap. Where the disk broke the promise, opening refuses and says in which segment and at which
+//! byte; [`survey`] then reads what is good before and after.
 
 mod entries;
 mod error;

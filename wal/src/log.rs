@@ -8,13 +8,15 @@ use crate::recovery::{self, Mode};
 use crate::segment::{self, HEAD_LEN, Head, SLACK_LEN, Tail};
 use crate::{Entry, Error, KIND_MAX, PAYLOAD_LEN_MAX, Position, Recovered, SegmentInfo};
 
-/// Buffered records beyond this go to the file before a flush asks for them: a flush takes longer from here on.
+/// Buffered records beyond this go to the file before a flush asks for them: a flush takes longer from here
+/// on.
 const BUFFER_LEN_MAX: usize = 256 << 10;
 
 /// How a log is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Reading starts here, and everything before is known to be flushed; the segments below are not looked at.
+    /// Reading starts here, and everything before is known to be flushed; the segments below are not looked
+    /// at.
     pub from: Position,
     /// Length of the first segment's file.
     pub segment_len_first: u64,
@@ -65,7 +67,8 @@ enum State {
 impl<D: Disk> Log<D> {
     /// Opens the log in this folder, or starts one where there is none, and makes what it keeps durable.
     ///
-    /// `opens` counts the openings of this folder: it keeps what an earlier opening left behind from being read again.
+    /// `opens` counts the openings of this folder: it keeps what an earlier opening left behind from being
+    /// read again.
     pub fn open(disk: D, options: Options, opens: u64) -> Result<(Log<D>, Recovered), Error> {
         let Some(mut found) = recovery::find(&disk, options.from.0, Mode::Write)? else {
             let start = options.from.0;
@@ -127,8 +130,8 @@ impl<D: Disk> Log<D> {
 
     /// Adds an entry to the end of the log and returns where it starts.
     ///
-    /// It survives a crash only after the next [`Log::flush`]. After [`Error::TooLarge`] and [`Error::NoSpace`] the log
-    /// is as it was before.
+    /// It survives a crash only after the next [`Log::flush`]. After [`Error::TooLarge`] and
+    /// [`Error::NoSpace`] the log is as it was before.
     ///
     /// # Panics
     ///
@@ -155,7 +158,8 @@ impl<D: Disk> Log<D> {
 
     /// Makes everything appended durable, and returns the position it reaches to.
     ///
-    /// After an error the log is poisoned: nobody knows what the disk holds, and a second try would prove nothing.
+    /// After an error the log is poisoned: nobody knows what the disk holds, and a second try would prove
+    /// nothing.
     pub fn flush(&mut self) -> Result<Position, Error> {
         self.check_writable()?;
         if self.promises == Promises::Open {
@@ -171,10 +175,11 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Writes, when there is none yet, a mark that says how far the log is flushed; it need not be flushed itself.
+    /// Writes, when there is none yet, a mark that says how far the log is flushed; it need not be flushed
+    /// itself.
     ///
-    /// To be called when no batch followed the last flush for a second: without it, damage to the newest batch looks
-    /// like a torn tail.
+    /// To be called when no batch followed the last flush for a second: without it, damage to the newest
+    /// batch looks like a torn tail.
     pub fn mark_idle(&mut self) -> Result<(), Error> {
         self.check_writable()?;
         if self.promises != Promises::Kept {
@@ -258,7 +263,8 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// The entries from `from` to the end, unflushed ones included; `from` is the position or the `next` of an entry.
+    /// The entries from `from` to the end, unflushed ones included; `from` is the position or the `next` of
+    /// an entry.
     pub fn entries(&self, from: Position) -> Entries<'_, D> {
         Entries::new(self, from)
     }
@@ -270,7 +276,8 @@ impl<D: Disk> Log<D> {
 
     /// Forgets the segments that lie wholly before `before` and returns their names, oldest first.
     ///
-    /// The files stay where they are until the caller removes or moves them; until then an opening finds them again.
+    /// The files stay where they are until the caller removes or moves them; until then an opening finds them
+    /// again.
     pub fn release(&mut self, before: Position) -> Result<Vec<String>, Error> {
         self.check_writable()?;
         let ends = self.closed.iter().skip(1).chain([&self.tail.head.start]);

@@ -4,19 +4,23 @@
 //! len 4 | kind 1 | part 1 | seq 8 | flushed 8 | previous 4 | crc32c 4 | payload len        (integers big-endian)
 //! ```
 //!
-//! `previous` is the checksum of the record before (of the segment's head for the first one), and the checksum covers it:
-//! what an earlier life of the log left on the disk can never follow what was written since. The checksum is seeded with
-//! that of the segment's head: no payload can hold bytes that pass for a record. `flushed` is the position known to be
-//! durable when the record was written: whatever is missing below it was promised.
+//! `previous` is the checksum of the record before (of the segment's head for the first one), and the
+//! checksum covers it: what an earlier life of the log left on the disk can never follow what was written
+//! since. The checksum is seeded with that of the segment's head: no payload can hold bytes that pass for a
+//! record. `flushed` is the position known to be durable when the record was written: whatever is missing
+//! below it was promised.
 
 use crate::{Damage, KIND_MAX};
 
 /// Bytes before the payload.
 pub(crate) const HEADER_LEN: usize = 30;
 
-/// Largest payload of one record: longer entries are split, so that nothing bigger is ever allocated on the word of a
-/// length that no checksum has covered yet.
+/// Largest payload of one record: longer entries are split, so that nothing bigger is ever allocated on the
+/// word of a length that no checksum has covered yet.
 pub(crate) const RECORD_PAYLOAD_MAX: usize = 1 << 20;
+
+/// No log gets as far as this, in positions or in records: beyond it, sums could overflow.
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
 
 /// Written at every opening, with the count of openings: what follows it belongs to this life of the log.
 pub(crate) const KIND_OPEN: u8 = 0xF0;
@@ -68,7 +72,10 @@ impl Header {
         };
         let is_own = matches!(header.kind, KIND_OPEN | KIND_MARK);
         let is_entry = (1..=KIND_MAX).contains(&header.kind);
-        let fits = header.len as usize <= RECORD_PAYLOAD_MAX && header.part <= PART_WHOLE;
+        let fits = header.len as usize <= RECORD_PAYLOAD_MAX
+            && header.part <= PART_WHOLE
+            && header.seq < NUMBER_MAX
+            && header.flushed < NUMBER_MAX;
         // There is one way to split an entry: into full records and what is left.
         let is_split_so = match header.part {
             PART_WHOLE => true,
@@ -94,7 +101,7 @@ impl Header {
 
     /// What the record after this one has to follow.
     pub(crate) fn link(&self, head: u32) -> Link {
-        Link { head, seq: self.seq.saturating_add(1), checksum: self.checksum }
+        Link { head, seq: self.seq + 1, checksum: self.checksum }
     }
 
     pub(crate) fn starts_entry(&self) -> bool {
@@ -199,7 +206,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_changed_bit_is_noticed(payload: Vec<u8>, seq: u32, flushed: u64, bit: prop::sample::Index) {
+        fn any_changed_bit_is_noticed(payload: Vec<u8>, seq: u32, flushed: u32, bit: prop::sample::Index) {
+            let flushed = u64::from(flushed);
             let mut link = Link { head: 1, seq: u64::from(seq), checksum: 3 };
             let mut bytes = Vec::new();
             encode(&mut bytes, &mut link, Label { kind: 1, part: PART_WHOLE, flushed }, &payload);

@@ -139,7 +139,8 @@ fn check_last<D: Disk>(
     Ok((Tail { name, head, file, written, buffer: Vec::new(), file_len }, extent, cut, proven))
 }
 
-/// Whether a later record knows that the bad one was flushed: then it is damage, and without one it is a torn tail.
+/// Whether a later record knows that the bad one was flushed: then it is damage, and without one it is a torn
+/// tail.
 fn has_witness<F: File>(window: &mut Window<F>, start: u64, extent: &Extent) -> io::Result<bool> {
     let end = start + extent.end - HEAD_LEN;
     let witness = window.search(extent.bad_at + 1, |offset, header| {
@@ -152,8 +153,8 @@ fn has_witness<F: File>(window: &mut Window<F>, start: u64, extent: &Extent) -> 
 impl<F: File> Found<F> {
     /// Makes what is kept durable, and what is cut unreadable for ever.
     ///
-    /// The cache may show bytes that the disk lacks, and a flush that failed before has marked them clean: everything
-    /// above the proven position is written again, so that this flush covers it.
+    /// The cache may show bytes that the disk lacks, and a flush that failed before has marked them clean:
+    /// everything above the proven position is written again, so that this flush covers it.
     pub(crate) fn settle<D: Disk<File = F>>(&mut self, disk: &D, opens: u64) -> Result<(), Error> {
         if let Some(name) = &self.unfinished {
             disk.remove(name).while_doing(Action::Remove, name)?;

@@ -122,11 +122,12 @@ impl<F: File> Window<F> {
 
     /// The header of the record at `offset`, once its checksum covers all of it.
     pub(crate) fn record(&mut self, offset: u64) -> io::Result<Result<Header, Damage>> {
-        let Ok(bytes) = self.bytes(offset, HEADER_LEN)?.try_into() else {
+        let Ok(bytes) = <&[u8; HEADER_LEN]>::try_from(self.bytes(offset, HEADER_LEN)?) else {
             return Ok(Err(Damage::Checksum));
         };
         let header = match Header::decode(bytes) {
             Ok(header) => header,
+            Err(_) if bytes.iter().all(|byte| *byte == 0) => return Ok(Err(Damage::Hole)),
             Err(damage) => return Ok(Err(damage)),
         };
         let len = header.record_len() as usize;

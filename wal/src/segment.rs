@@ -9,7 +9,7 @@ use std::io;
 use disk::{Disk, File};
 
 use crate::error::While;
-use crate::record::{Link, field};
+use crate::record::{Link, NUMBER_MAX, field};
 use crate::{Action, Damage, Error, Position};
 
 /// Bytes before the first record.
@@ -18,11 +18,12 @@ pub(crate) const HEAD_LEN: u64 = 48;
 /// The format of segments and of the records in them, with its version.
 const MAGIC: [u8; 8] = *b"strlog\0\x01";
 
-/// Space filled with zeros at a time: a file that does not grow takes half as long to flush, and more than this at once
-/// would be felt by whoever waits.
+/// Space filled with zeros at a time: a file that does not grow takes half as long to flush, and more than
+/// this at once would be felt by whoever waits.
 const FILL_LEN: u64 = 256 << 10;
 
-/// Kept free behind the last entry, so that a full disk has room for the records that an opening and an idle mark write.
+/// Kept free behind the last entry, so that a full disk has room for the records that an opening and an idle
+/// mark write.
 pub(crate) const SLACK_LEN: u64 = 128;
 
 /// The bytes a segment's file begins with.
@@ -60,16 +61,19 @@ impl Head {
         if bytes[0..8] != MAGIC || checksum != crc32c::crc32c(&bytes[..44]) {
             return Err(Damage::Head);
         }
-        Ok(Head {
+        let head = Head {
             start: u64::from_be_bytes(field(bytes, 8)),
             seq: u64::from_be_bytes(field(bytes, 16)),
             opens: u64::from_be_bytes(field(bytes, 24)),
             capacity: u64::from_be_bytes(field(bytes, 32)),
             previous: u32::from_be_bytes(field(bytes, 40)),
-        })
+        };
+        let is_sane = head.start < NUMBER_MAX && head.seq < NUMBER_MAX && head.capacity < NUMBER_MAX;
+        if is_sane { Ok(head) } else { Err(Damage::Head) }
     }
 
-    /// What the first record has to follow: the head, and through it the number of the segment and of the opening.
+    /// What the first record has to follow: the head, and through it the number of the segment and of the
+    /// opening.
     pub(crate) fn link(&self) -> Link {
         let head = stored_checksum(&self.encode());
         Link { head, seq: self.seq, checksum: head }
@@ -89,7 +93,7 @@ pub(crate) fn name(start: u64) -> String {
 /// Where the segment of this name starts, if it is the name of a segment.
 pub(crate) fn parse_name(file_name: &str) -> Option<u64> {
     let start = file_name.strip_suffix(".log")?.parse().ok()?;
-    (name(start) == file_name).then_some(start)
+    (start < NUMBER_MAX && name(start) == file_name).then_some(start)
 }
 
 /// The segment at the end of the log, with what is not written to it yet.
@@ -123,7 +127,8 @@ impl<F: File> Tail<F> {
         };
         let mut tail = Tail { name, head, file, written: 0, buffer: Vec::new(), file_len: 0 };
         if let Err(error) = tail.reserve(0) {
-            // Gone for good before the log goes on without it, or a crash could bring it back among later ones.
+            // Gone for good before the log goes on without it, or a crash could bring it back among later
+            // ones.
             disk.remove(&tail.name).while_doing(Action::Remove, &tail.name)?;
             disk.flush_dir("").while_doing(Action::Flush, &tail.name)?;
             return Err(error);
@@ -144,12 +149,14 @@ impl<F: File> Tail<F> {
         Position(self.head.start + self.len())
     }
 
-    /// Whether an entry of `len` bytes belongs into this segment. One that is too big for any gets one of its own.
+    /// Whether an entry of `len` bytes belongs into this segment. One that is too big for any gets one of its
+    /// own.
     pub(crate) fn fits(&self, len: u64) -> bool {
         self.len() == 0 || HEAD_LEN + self.len() + len + SLACK_LEN <= self.head.capacity
     }
 
-    /// Makes room in the file for `len` more bytes of records, so that a full disk is found out before they exist.
+    /// Makes room in the file for `len` more bytes of records, so that a full disk is found out before they
+    /// exist.
     pub(crate) fn reserve(&mut self, len: u64) -> Result<(), Error> {
         let needed = HEAD_LEN + self.len() + len + SLACK_LEN;
         if needed <= self.file_len {

@@ -25,8 +25,8 @@ pub struct Hole {
 
 /// Reads the log in this folder from the segment that holds `from`, and changes nothing.
 ///
-/// `visit` gets, in order, every whole entry up to the first hole, and behind it those that were known to be flushed;
-/// the holes are returned. Sectors the disk cannot read count as damaged.
+/// `visit` gets, in order, every whole entry up to the first hole, and behind it those that were known to be
+/// flushed; the holes are returned. Sectors the disk cannot read count as damaged.
 pub fn survey<D: Disk>(disk: &D, from: Position, mut visit: impl FnMut(Entry)) -> Result<Vec<Hole>, Error> {
     let (_, flushed) = read_all(disk, from, |_, _| {})?;
     let (mut holes, _) = read_all(disk, from, |entry, holes_before| {
@@ -41,8 +41,8 @@ pub fn survey<D: Disk>(disk: &D, from: Position, mut visit: impl FnMut(Entry)) -
     Ok(holes)
 }
 
-/// Reads all segments; `visit` gets each entry with the count of holes before it. Returns the holes, and the highest
-/// position that anything here knows to be flushed.
+/// Reads all segments; `visit` gets each entry with the count of holes before it. Returns the holes, and the
+/// highest position that anything here knows to be flushed.
 fn read_all<D: Disk>(
     disk: &D,
     from: Position,

@@ -109,7 +109,8 @@ impl Contents {
         if len == self.len() {
             return;
         }
-        // What is cut off must come back as zeros if the file grows again, and may come back whole in a crash.
+        // What is cut off must come back as zeros if the file grows again, and may come back whole in a
+        // crash.
         for index in len / SECTOR_LEN..self.len().div_ceil(SECTOR_LEN) {
             self.touch(index);
         }

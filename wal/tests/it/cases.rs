@@ -10,7 +10,8 @@ use crate::{entries, open, options};
 
 /// Runs a story and compares what it prints. The steps are:
 ///
-/// - `append a`, `append a*500` (a payload of so many letters), `flush`, `mark`, `release a` (what is before it)
+/// - `append a`, `append a*500` (a payload of so many letters), `flush`, `mark`, `release a` (what is before
+///   it)
 /// - `open`: the process dies and a new one opens the log, `open from a`, `open read`
 /// - `tear a 3`: of everything from entry `a` on, only 3 bytes reach the disk; `flip a 3`: rot in its byte 3
 /// - `save` the newest file, and `stale`: what was in it then is behind the end of the log again

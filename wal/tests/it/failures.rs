@@ -63,7 +63,8 @@ enum Then {
     Crash,
 }
 
-/// Lets every call of the story fail once, then every call of the opening after it, and counts the worlds that were.
+/// Lets every call of the story fail once, then every call of the opening after it, and counts the worlds
+/// that were.
 fn fail_everywhere(fault: Fault, then: Then) -> u64 {
     let mut worlds = 0;
     for n in 0.. {

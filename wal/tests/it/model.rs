@@ -123,7 +123,8 @@ impl Life {
         Ok(())
     }
 
-    /// After a failure the log refuses everything; its owner opens it anew, in the same boot or after a crash.
+    /// After a failure the log refuses everything; its owner opens it anew, in the same boot or after a
+    /// crash.
     fn recover_from_failure(&mut self) {
         let log = self.log.as_mut().unwrap();
         assert!(matches!(log.append(1, b"x"), Err(Error::Poisoned)));
