@@ -1,9 +1,9 @@
 //! A home that stops between any two steps opens again and goes on: no Handle twice, no admission lost or paid twice.
 
 use disk::{Fault, Faults, MemoryDisk};
-use home::{Admission, Mishap, RedbRegistry, Registry, Verdict};
+use home::{Admission, Error, MemoryRegistry, Mishap, RedbRegistry, Registry, Verdict};
 
-use crate::world::{Device, NOW, Owner, fingerprint, meet, open_home, request, seed};
+use crate::world::{Device, NOW, Owner, assert_converged, fingerprint, meet, open_home, request, seed};
 
 /// Where the home stops.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,7 @@ fn a_crash_between_any_two_steps_is_continued_from() {
 
 #[test]
 fn a_crash_at_any_call_to_the_disk_leaves_a_home_that_goes_on() {
-    for call in (0..).step_by(1) {
+    for call in 0.. {
         let mut owner = Owner::found();
         owner.device.put(NOW, "a", "1");
         owner.device.disk.set_faults(Faults::none().nth_call(call, Fault::PowerCut));
@@ -124,4 +124,52 @@ fn a_registry_that_is_away_at_the_start_is_asked_again_later() {
     owner.device.put(NOW, "b", "2");
     while owner.batch(NOW).is_some() {}
     assert_eq!((owner.device.tail(), owner.registered()), (0, owner.device.version()));
+}
+
+/// An owner restored from a backup taken before its last two Handles, and a device that has them.
+fn restored(registry: impl FnOnce(MemoryRegistry) -> MemoryRegistry) -> (Owner, Device) {
+    let mut owner = Owner::found();
+    let mut device = owner.join("device");
+    let backup = owner.device.disk.copy();
+    for key in ["a", "b"] {
+        owner.device.put(NOW, key, "1");
+        owner.batch(NOW);
+    }
+    meet(NOW, &mut device, &mut owner.device);
+    let mut registry = registry(owner.registry);
+    let mut restored = Device::open("restored", backup, owner.device.key, 1);
+    let home = open_home(&mut restored, fingerprint("folder"), &mut registry);
+    assert_eq!(restored.version() + 2, device.version());
+    (Owner { device: restored, home, registry }, device)
+}
+
+#[test]
+fn a_restored_home_signs_nothing_until_it_has_met_what_the_registry_holds() {
+    let (mut owner, mut device) = restored(|registry| registry);
+    owner.device.put(NOW, "c", "1");
+    let behind = owner.home.batch(&mut owner.device.replica, NOW, &mut owner.registry);
+    assert!(matches!(behind, Err(Error::Behind { .. })), "{behind:?}");
+    meet(NOW, &mut owner.device, &mut device);
+    assert_eq!(owner.batch(NOW), Some(device.version() + 1));
+    meet(NOW, &mut owner.device, &mut device);
+    assert_converged(&owner.device, &device);
+    assert_eq!(owner.device.get("b").as_deref(), Some("1"));
+    assert_eq!(device.get("c").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_home_restored_with_its_registry_goes_on_from_what_a_device_brings() {
+    let (mut owner, mut device) = restored(|mut registry| {
+        for _ in 0..2 {
+            registry.plan(Mishap::Regress);
+            registry.get(&crdt::SpaceId([0; 32])).unwrap();
+        }
+        registry
+    });
+    meet(NOW, &mut owner.device, &mut device);
+    owner.device.put(NOW, "c", "1");
+    assert_eq!(owner.batch(NOW), Some(device.version() + 1));
+    assert_eq!(owner.registered(), owner.device.version());
+    meet(NOW, &mut owner.device, &mut device);
+    assert_converged(&owner.device, &device);
 }

@@ -2,6 +2,8 @@
 
 use crdt::{Class, Descriptor, Policy, Time};
 
+use replica::{KeyRange, Order};
+
 use crate::world::{Link, NOW, Owner, assert_converged, meet, seed};
 
 #[test]
@@ -86,9 +88,7 @@ fn a_home_that_starts_again_writes_under_another_generation() {
     let mut owner = Owner::found();
     let writers = |owner: &Owner| {
         let snapshot = owner.device.replica.snapshot();
-        let rows = snapshot
-            .scan(crdt::system::invite(), &replica::KeyRange::all(), replica::Order::Ascending)
-            .unwrap();
+        let rows = snapshot.scan(crdt::system::invite(), &KeyRange::all(), Order::Ascending).unwrap();
         rows.map(|read| read.unwrap().winner.dot.writer).collect::<Vec<_>>()
     };
     owner.invite(1);
@@ -98,4 +98,41 @@ fn a_home_that_starts_again_writes_under_another_generation() {
     let after = writers(&owner);
     assert!(before[0].is_home() && after[0].is_home());
     assert_ne!(before, after, "seed {:?}", seed("owner"));
+}
+
+#[test]
+fn what_the_home_decides_reaches_others_only_with_the_handle_that_covers_it() {
+    let mut owner = Owner::found();
+    let mut device = owner.join("device");
+    let tickets = |device: &crate::world::Device| {
+        let snapshot = device.replica.snapshot();
+        let all = KeyRange::all();
+        snapshot.scan(crdt::system::invite(), &all, Order::Ascending).unwrap().count()
+    };
+    owner.try_invite(NOW, "another", 1).unwrap();
+    device.put(NOW, "a", "1");
+    meet(NOW, &mut device, &mut owner.device);
+    assert_eq!((tickets(&device), tickets(&owner.device)), (1, 2));
+    owner.batch(NOW);
+    meet(NOW, &mut device, &mut owner.device);
+    assert_eq!(tickets(&device), 2);
+    assert_converged(&device, &owner.device);
+}
+
+#[test]
+fn what_a_member_relays_for_another_is_anchored_like_its_own() {
+    let mut owner = Owner::found();
+    let (mut a, mut b) = (owner.join("a"), owner.join("b"));
+    meet(NOW, &mut a, &mut owner.device);
+    a.put(NOW, "k", "from a");
+    meet(NOW, &mut a, &mut b);
+    b.put(NOW.plus_ms(1), "k", "from b");
+    meet(NOW, &mut b, &mut owner.device);
+    owner.batch(NOW);
+    meet(NOW, &mut a, &mut owner.device);
+    meet(NOW, &mut b, &mut owner.device);
+    assert_eq!(a.get("k").as_deref(), Some("from b"));
+    assert_eq!(a.losers("k"), Vec::<String>::new(), "it was written on sight of the other");
+    assert_converged(&a, &owner.device);
+    assert_converged(&b, &owner.device);
 }

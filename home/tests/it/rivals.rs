@@ -1,6 +1,6 @@
 //! Two homes of one space, and a registry that loses answers: one Handle per version, and no commit lost.
 
-use home::{Error, MemoryRegistry, Mishap};
+use home::{Error, MemoryRegistry, Mishap, Verdict};
 
 use crate::world::{Device, NOW, Owner, assert_converged, fingerprint, meet, open_home};
 
@@ -75,6 +75,18 @@ fn a_swap_in_doubt_is_asked_for_again_with_the_same_handle() {
         assert_eq!((owner.device.tail(), owner.registered()), (0, owner.device.version()), "{mishap:?}");
         assert_one_history(&owner.registry, &owner);
     }
+}
+
+#[test]
+fn a_handle_in_doubt_is_proposed_again_byte_by_byte() {
+    let mut owner = Owner::found();
+    owner.device.put(NOW, "a", "1");
+    owner.registry.plan(Mishap::LostRequest);
+    let first = owner.home.begin(&mut owner.device.replica, NOW).unwrap().unwrap();
+    assert_eq!(first.run(&mut owner.registry).unwrap(), Verdict::InDoubt);
+    owner.device.put(NOW, "b", "2");
+    let second = owner.home.begin(&mut owner.device.replica, NOW.plus_ms(9)).unwrap().unwrap();
+    assert_eq!(first.handle(), second.handle());
 }
 
 #[test]
