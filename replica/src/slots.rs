@@ -6,8 +6,8 @@ use disk::{Disk, File};
 
 use crate::error::Error;
 
-/// Room for some ten thousand packs, segments and notes; written sparsely, so an ordinary one costs a page.
-const SLOT_LEN: u64 = 1 << 20;
+/// Room for some thousand packs, segments and notes; only what is used of it is written.
+const SLOT_LEN: u64 = 256 << 10;
 const MAGIC: [u8; 8] = *b"strandm1";
 /// Magic, length, checksum.
 const HEAD_LEN: usize = 8 + 4 + 32;
