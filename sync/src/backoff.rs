@@ -12,7 +12,8 @@ pub struct BackoffConfig {
 }
 
 impl Default for BackoffConfig {
-    /// A second is below what a person notices; five minutes keeps a thousand waiting devices at three calls a second.
+    /// A second is below what a person notices; five minutes keeps a thousand waiting devices at three calls
+    /// a second.
     fn default() -> BackoffConfig {
         BackoffConfig { first_ms: 1_000, cap_ms: 300_000 }
     }
@@ -20,7 +21,8 @@ impl Default for BackoffConfig {
 
 /// The delays of one peer.
 ///
-/// Each delay is drawn from zero to the bound, so that devices which lost a server together do not return together.
+/// Each delay is drawn from zero to the bound, so that devices which lost a server together do not return
+/// together.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     config: BackoffConfig,

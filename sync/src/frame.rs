@@ -1,8 +1,8 @@
 //! Every message of a session: its number, its bytes, and the limit on each.
 //!
-//! A frame is `u32 length | u8 number | payload`, the length counting the payload alone. The payload is one array
-//! of the CBOR subset of `crdt::codec`; whatever decodes encodes back to the same bytes. Numbers 13 to 15 (Propose,
-//! Result, Fork) and 19 (Piece) are reserved: this version neither sends nor takes them.
+//! A frame is `u32 length | u8 number | payload`, the length counting the payload alone. The payload is one
+//! array of the CBOR subset of `crdt::codec`; whatever decodes encodes back to the same bytes. Numbers 13 to
+//! 15 (Propose, Result, Fork) and 19 (Piece) are reserved: this version neither sends nor takes them.
 //!
 //! All frames of one space travel on one stream, so no frame names a stream or session.
 

@@ -1,7 +1,7 @@
 //! How a stranger with a ticket becomes a member: one question on a stream of its own, one answer.
 //!
-//! The stranger sends Hello and Join; the home answers Joined or Bye. The proof binds the ticket's secret to the
-//! stranger's key and to this very connection, by bytes that TLS exports on both ends.
+//! The stranger sends Hello and Join; the home answers Joined or Bye. The proof binds the ticket's secret to
+//! the stranger's key and to this very connection, by bytes that TLS exports on both ends.
 
 use crdt::{DeviceId, Genesis, Handle, Ring, RingRecord, Ticket, Time};
 
@@ -39,8 +39,8 @@ pub struct Joiner {
 }
 
 impl Joiner {
-    /// A stranger with a ticket. `device_key` is the public key that this end of the connection is authenticated
-    /// with, and `exporter` what TLS exported for joining on it.
+    /// A stranger with a ticket. `device_key` is the public key that this end of the connection is
+    /// authenticated with, and `exporter` what TLS exported for joining on it.
     pub fn new(local: &Local, now: Time, ticket: Ticket, device_key: [u8; 32], exporter: &[u8]) -> Joiner {
         let hello = Hello {
             proto: PROTO,
@@ -74,8 +74,8 @@ impl Joiner {
         }
     }
 
-    /// The home vouches only for what the ticket says: same genesis, a ring that goes on from the ticket's, and a
-    /// Handle that this ring signed.
+    /// The home vouches only for what the ticket says: same genesis, a ring that goes on from the ticket's,
+    /// and a Handle that this ring signed.
     fn check(&self, joined: frame::Joined) -> Result<Joined, Error> {
         let (theirs, ours) = (joined.genesis.space(), self.ticket.genesis.space());
         if theirs != ours {

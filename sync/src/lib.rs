@@ -1,9 +1,9 @@
 //! The conversation between two replicas: frames, sessions, backoff; no I/O, no clock.
 //!
-//! A [`Session`] talks to one peer about one space. Its owner feeds it the peer's bytes and the time, lends it
-//! the replica as a [`Store`], and carries away what [`Session::poll_transmit`] gives. What to send is derived
-//! from the store and from what the peer is known to have, so a duplicate, a crash or a new connection leaves
-//! nothing to repair: the next session works out the same difference again.
+//! A [`Session`] talks to one peer about one space. Its owner feeds it the peer's bytes and the time, lends
+//! it the replica as a [`Store`], and carries away what [`Session::poll_transmit`] gives. What to send is
+//! derived from the store and from what the peer is known to have, so a duplicate, a crash or a new
+//! connection leaves nothing to repair: the next session works out the same difference again.
 
 pub mod backoff;
 pub mod error;

@@ -71,8 +71,8 @@ impl Default for Config {
 
 /// One conversation with one peer about one space.
 ///
-/// It queues nothing but the frames of the unit being sent: everything else to send is the difference between what
-/// the store shows and what this peer is known to have, worked out when the transport asks for more.
+/// It queues nothing but the frames of the unit being sent: everything else to send is the difference between
+/// what the store shows and what this peer is known to have, worked out when the transport asks for more.
 #[derive(Debug)]
 pub struct Session {
     config: Config,
@@ -96,7 +96,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session about to say hello. Hello is the first frame on each stream, so every stream stands by itself.
+    /// A session about to say hello. Hello is the first frame on each stream, so every stream stands by
+    /// itself.
     pub fn new(role: Role, local: Local, now: Time, config: Config) -> Session {
         Session {
             config,
@@ -121,7 +122,8 @@ impl Session {
 
     /// Takes bytes from the peer, in any fragments. Flush the store and poll afterwards.
     ///
-    /// An error has closed the session; poll once more for the Bye that says so. Bytes after the end are ignored.
+    /// An error has closed the session; poll once more for the Bye that says so. Bytes after the end are
+    /// ignored.
     pub fn handle_bytes(&mut self, now: Time, bytes: &[u8], store: &mut impl Store) -> Result<(), Error> {
         if self.end.is_some() {
             return Ok(());
@@ -136,8 +138,8 @@ impl Session {
         outcome
     }
 
-    /// The next frame to send, if there is one now. Poll until `None` after bytes, flushes, adoptions and timeouts,
-    /// but only while the transport takes them: nothing is queued here meanwhile.
+    /// The next frame to send, if there is one now. Poll until `None` after bytes, flushes, adoptions and
+    /// timeouts, but only while the transport takes them: nothing is queued here meanwhile.
     pub fn poll_transmit(&mut self, now: Time, store: &mut impl Store) -> Option<Vec<u8>> {
         let frame = match self.end {
             Some(_) => self.bye.take().map(Frame::Bye)?,
@@ -252,7 +254,8 @@ impl Session {
         self.pulse.peer_beat = Some(beat);
     }
 
-    /// What goes next, by need: what opens the session, what frees the other side, what moves bases, then data.
+    /// What goes next, by need: what opens the session, what frees the other side, what moves bases, then
+    /// data.
     fn next_frame(&mut self, now: Time, store: &mut impl Store) -> Result<Option<Frame>, Error> {
         if let Some(frame) = self.next_greeting(now, store) {
             return Ok(Some(frame));

@@ -11,8 +11,8 @@ use crate::frame::NackCode;
 
 /// One replica, as a session sees it: only what is visible, which is what is flushed.
 ///
-/// A session never learns of a commit that a power cut could take back, so whatever it says to a peer stays true.
-/// The owner calls [`crate::Session::poll_transmit`] after each flush and each adoption.
+/// A session never learns of a commit that a power cut could take back, so whatever it says to a peer stays
+/// true. The owner calls [`crate::Session::poll_transmit`] after each flush and each adoption.
 pub trait Store {
     /// The space this replica is a copy of.
     fn space(&self) -> SpaceId;
@@ -37,10 +37,11 @@ pub trait Store {
 
     /// The next visible commits that the peer lacks, ready on arrival when sent in this order.
     ///
-    /// `peer` says how far the peer has each writer. A writer it does not name, or names below the base, is had up
-    /// to the base and no further. At most [`crate::frame::COMMITS_MAX`] commits, together with blobs and seals of at
-    /// most `len_max` encoded bytes, but at least one commit when any is lacking. Every writer in it is sealed at its
-    /// last commit in it. Home commits are never in it: they travel with the Handle that covers them.
+    /// `peer` says how far the peer has each writer. A writer it does not name, or names below the base, is
+    /// had up to the base and no further. At most [`crate::frame::COMMITS_MAX`] commits, together with blobs
+    /// and seals of at most `len_max` encoded bytes, but at least one commit when any is lacking. Every
+    /// writer in it is sealed at its last commit in it. Home commits are never in it: they travel with the
+    /// Handle that covers them.
     fn next_commits(
         &mut self,
         peer: &BTreeMap<WriterId, u64>,
@@ -49,8 +50,8 @@ pub trait Store {
 
     /// Validates a received unit whole and folds it into pending.
     ///
-    /// It becomes visible, and so acknowledged, only with the owner's next flush. Commits already held are dropped
-    /// after comparing ids; another id at a held dot is [`NackCode::Fork`].
+    /// It becomes visible, and so acknowledged, only with the owner's next flush. Commits already held are
+    /// dropped after comparing ids; another id at a held dot is [`NackCode::Fork`].
     fn accept(&mut self, now: Time, incoming: Incoming) -> Result<Accepted, Refusal>;
 
     /// The base and what lets a peer whose base is `since` or newer compute it instead of fetching it.
@@ -60,8 +61,8 @@ pub trait Store {
 
     /// Moves the base to the offered Handle, by computing it or by starting to fetch it.
     ///
-    /// It flushes first where it must. A newer offer replaces a fetch that is under way; sessions with several peers
-    /// may offer the same version, and each is told what is missing then.
+    /// It flushes first where it must. A newer offer replaces a fetch that is under way; sessions with
+    /// several peers may offer the same version, and each is told what is missing then.
     fn adopt(&mut self, now: Time, offer: Offer) -> Result<Adoption, StoreError>;
 
     /// The bytes of a node or chunk, if they are here.
@@ -69,8 +70,8 @@ pub trait Store {
 
     /// Takes fetched nodes after checking each against its hash.
     ///
-    /// Returns the children that turned out to be missing; those returned before are still wanted and need not be
-    /// named again, but may be. The list may be empty, and nodes that nobody misses are ignored.
+    /// Returns the children that turned out to be missing; those returned before are still wanted and need
+    /// not be named again, but may be. The list may be empty, and nodes that nobody misses are ignored.
     /// [`Adoption::Adopted`] once the tree is whole and the base has moved.
     fn store_nodes(&mut self, now: Time, nodes: Vec<(Kind, Hash, Vec<u8>)>) -> Result<Adoption, StoreError>;
 }
@@ -145,7 +146,8 @@ pub struct Offer {
     pub handle: Handle,
     /// Ring records the receiver may lack, oldest first.
     pub ring: Vec<RingRecord>,
-    /// Every vector row that changed since the receiver's base; `None` when that is not known or too much to send.
+    /// Every vector row that changed since the receiver's base; `None` when that is not known or too much to
+    /// send.
     pub vector_changes: Option<Vec<(WriterId, Tip)>>,
     /// The home's own commits since the receiver's base, in order.
     pub home_commits: Vec<Arc<Commit>>,

@@ -67,10 +67,11 @@ impl Payload for Commits {
 pub struct Ack {
     /// Durable with blobs of up to 64 KiB.
     pub stored: Vec<(WriterId, u64)>,
-    /// Durable with all blobs, where that is further than `stored` implies. In this version every blob travels with
-    /// its commit, so `stored` implies it and this is empty.
+    /// Durable with all blobs, where that is further than `stored` implies. In this version every blob
+    /// travels with its commit, so `stored` implies it and this is empty.
     pub complete: Vec<(WriterId, u64)>,
-    /// Covered by my base, for peers that do not keep Handles; empty for others, who know it from `base_version`.
+    /// Covered by my base, for peers that do not keep Handles; empty for others, who know it from
+    /// `base_version`.
     pub anchored: Vec<(WriterId, u64)>,
     /// The version of my base.
     pub base_version: u64,

@@ -61,8 +61,8 @@ impl Mode {
 
 /// Frame 1: my base and every writer above it.
 ///
-/// A tail of more than [`ROWS_MAX`] writers goes on in further Opens; all but the last say `more`. A later Open
-/// replaces an earlier one, and is answered by a Cover like the first.
+/// A tail of more than [`ROWS_MAX`] writers goes on in further Opens; all but the last say `more`. A later
+/// Open replaces an earlier one, and is answered by a Cover like the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Open {
     /// The space this stream is about.

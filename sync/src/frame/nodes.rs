@@ -14,8 +14,8 @@ const CHANGES_MAX: usize = 32_768;
 
 /// Frame 6: a newer base is available here.
 ///
-/// To a peer whose base is near it carries the vector rows that changed and the home's own commits, so that the peer
-/// computes the tree from commits it holds and no node travels.
+/// To a peer whose base is near it carries the vector rows that changed and the home's own commits, so that
+/// the peer computes the tree from commits it holds and no node travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandleFrame(pub Offer);
 
@@ -114,7 +114,8 @@ impl Payload for Want {
     }
 }
 
-/// Frame 8: nodes that were wanted. The hash names what is answered and proves nothing: the receiver computes it.
+/// Frame 8: nodes that were wanted. The hash names what is answered and proves nothing: the receiver computes
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Data {
     /// Kind, hash and bytes of each.

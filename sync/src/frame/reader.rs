@@ -5,7 +5,8 @@ use crate::Error;
 
 /// Gathers bytes until they make a frame.
 ///
-/// It never holds more than one read beyond the largest frame, and never allocates by a length the peer announced.
+/// It never holds more than one read beyond the largest frame, and never allocates by a length the peer
+/// announced.
 #[derive(Debug, Default)]
 pub struct FrameReader {
     bytes: Vec<u8>,

@@ -101,8 +101,9 @@ impl Pulse {
         self.beat_at.min(self.deadline(config))
     }
 
-    /// Whether a beat of the peer's that differs from ours is the kind to act upon: the second in a row, then the
-    /// fourth, the eighth. The first may have crossed something, and a lasting difference must not become a storm.
+    /// Whether a beat of the peer's that differs from ours is the kind to act upon: the second in a row, then
+    /// the fourth, the eighth. The first may have crossed something, and a lasting difference must not become
+    /// a storm.
     fn differs(&mut self) -> bool {
         self.mismatches += 1;
         self.mismatches > 1 && self.mismatches.is_power_of_two()
@@ -124,7 +125,8 @@ impl Session {
         Some(Frame::Beat(beat(store)))
     }
 
-    /// Equal bases and unequal tails with nothing under way: one of us is wrong about the other, so say all again.
+    /// Equal bases and unequal tails with nothing under way: one of us is wrong about the other, so say all
+    /// again.
     fn compare_beat(&mut self, store: &impl Store) {
         let Some(theirs) = self.pulse.peer_beat.take() else { return };
         let ours = beat(store);

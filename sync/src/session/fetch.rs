@@ -22,8 +22,8 @@ const SERVE_BLOBS_MAX: usize = 64;
 /// Bytes of nodes in one Data before it is sent.
 const DATA_LEN: usize = 256 << 10;
 
-/// When nothing is left to ask for and the base has not moved, another session fetches the rest. Should that one
-/// end first, this one goes on after so long.
+/// When nothing is left to ask for and the base has not moved, another session fetches the rest. Should that
+/// one end first, this one goes on after so long.
 const RETRY_MS: u64 = 2_000;
 
 /// The asking half of a fetch. Which nodes are missing is the store's to say, level by level.

@@ -15,7 +15,8 @@ pub(super) const WRITERS_MAX: usize = 262_144;
 pub(super) struct Peer {
     pub(super) hello: Option<Hello>,
     pub(super) mode: Mode,
-    /// The newest base it is known to have; its Handles' order is total, so a newer one covers all of an older.
+    /// The newest base it is known to have; its Handles' order is total, so a newer one covers all of an
+    /// older.
     pub(super) base: u64,
     /// How far it durably has each writer. Absent, or below its base: as far as the base.
     has: BTreeMap<WriterId, u64>,
@@ -59,7 +60,8 @@ impl Peer {
         self.bounded()
     }
 
-    /// Forgets rows that its base implies, so that a long session does not remember every writer that ever was.
+    /// Forgets rows that its base implies, so that a long session does not remember every writer that ever
+    /// was.
     pub(super) fn forget_anchored(&mut self, store: &impl Store) {
         if self.base >= store.handle().version {
             self.has.retain(|writer, seq| *seq > store.anchored(writer));

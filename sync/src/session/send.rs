@@ -12,8 +12,8 @@ use crate::frame::{
 use crate::store::{Offer, Outgoing};
 use crate::{Error, Frame, Store};
 
-/// First pause after a unit was dropped as not ready, doubling up to [`PAUSE_MAX_MS`]: what the peer lacks may take
-/// a fetch to get, and until then every unit would be dropped.
+/// First pause after a unit was dropped as not ready, doubling up to [`PAUSE_MAX_MS`]: what the peer lacks
+/// may take a fetch to get, and until then every unit would be dropped.
 const PAUSE_MS: u64 = 250;
 const PAUSE_MAX_MS: u64 = 30_000;
 
@@ -33,8 +33,8 @@ pub(super) struct Sender {
     refused: BTreeMap<WriterId, Nack>,
     /// The newest version offered to the peer.
     offered: u64,
-    /// The newest version that the peer can compute from what was sent before its Handle: what is sent after that
-    /// Handle arrives on that base.
+    /// The newest version that the peer can compute from what was sent before its Handle: what is sent after
+    /// that Handle arrives on that base.
     computable: u64,
     pauses: u32,
     paused_until: Option<Time>,
@@ -134,7 +134,8 @@ impl Sender {
         offer.vector_changes.as_ref().is_some_and(|changes| changes.iter().all(is_sent))
     }
 
-    /// Forgets a pause that is over, whether or not there is anything to send: a timer that is due must not stay due.
+    /// Forgets a pause that is over, whether or not there is anything to send: a timer that is due must not
+    /// stay due.
     pub(super) fn end_pause(&mut self, now: Time) {
         self.paused_until = self.paused_until.filter(|until| *until > now);
     }
@@ -186,8 +187,8 @@ impl Sender {
 impl Session {
     /// The next unit of what the peer lacks, while the window has room.
     pub(super) fn next_unit(&mut self, store: &mut impl Store) -> Result<Option<Frame>, Error> {
-        // A peer with an older base adopts first; it takes commits made on a newer one only then. One that can compute
-        // the new base has done so by the time they arrive.
+        // A peer with an older base adopts first; it takes commits made on a newer one only then. One that
+        // can compute the new base has done so by the time they arrive.
         let base = self.peer.base.max(self.sender.computable);
         let is_aligned = base >= store.handle().version && self.greeting.is_covered;
         if !is_aligned || self.peer.mode == Mode::Tail || self.sender.is_held_back(&self.config) {
