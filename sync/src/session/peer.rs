@@ -60,12 +60,9 @@ impl Peer {
         self.bounded()
     }
 
-    /// Forgets rows that its base implies, so that a long session does not remember every writer that ever
-    /// was.
+    /// Forgets rows that its base implies; it is as new as ours.
     pub(super) fn forget_anchored(&mut self, store: &impl Store) {
-        if self.base >= store.handle().version {
-            self.has.retain(|writer, seq| *seq > store.anchored(writer));
-        }
+        self.has.retain(|writer, seq| *seq > store.anchored(writer));
     }
 
     /// Forgets what it has: a new Open says it again.

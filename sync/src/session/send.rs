@@ -23,7 +23,8 @@ const COMMITS_LEN_MAX: usize = FRAME_LEN_MAX - (64 << 10);
 /// The sending half: what is under way to the peer.
 #[derive(Debug)]
 pub(super) struct Sender {
-    /// How far each writer was sent or is known to be had: never below what the peer has.
+    /// How far each writer was sent or is known to be had: never below what the peer has, and without end for a
+    /// writer of which it takes no more.
     sent: BTreeMap<WriterId, u64>,
     /// Frames of the unit that is being sent.
     unit: VecDeque<Frame>,
@@ -36,6 +37,8 @@ pub(super) struct Sender {
     /// The newest version that the peer can compute from what was sent before its Handle: what is sent after
     /// that Handle arrives on that base.
     computable: u64,
+    /// The version whose rows were dropped because both bases imply them.
+    forgotten: u64,
     pauses: u32,
     paused_until: Option<Time>,
     /// The last poll found nothing that the peer lacks.
@@ -59,6 +62,7 @@ impl Sender {
             refused: BTreeMap::new(),
             offered: 0,
             computable: 0,
+            forgotten: 0,
             pauses: 0,
             paused_until: None,
             is_drained: false,
@@ -84,15 +88,17 @@ impl Sender {
 
     /// The peer has said anew what it has.
     pub(super) fn forget_sent(&mut self) {
-        self.sent.clear();
+        self.sent.retain(|_, sent| *sent == u64::MAX);
         self.flying.clear();
         self.flying_len = 0;
     }
 
     /// The peer has a writer only so far: what flew above it was dropped.
     pub(super) fn restart_writer(&mut self, now: Time, writer: WriterId, seq: u64) {
-        if self.sent.insert(writer, seq).is_some_and(|sent| sent > seq) && !self.refused.contains_key(&writer)
-        {
+        if self.refused.contains_key(&writer) {
+            return;
+        }
+        if self.sent.insert(writer, seq).is_some_and(|sent| sent > seq) {
             self.pause(now);
         }
         self.land(|flight| flight.ends.contains_key(&writer));
@@ -144,13 +150,6 @@ impl Sender {
         self.paused_until.is_some() || self.flying_len >= config.window_len
     }
 
-    /// How far the peer has each writer, for the store; refused writers count as had for ever.
-    fn lacks_above(&self) -> BTreeMap<WriterId, u64> {
-        let mut sent = self.sent.clone();
-        sent.extend(self.refused.keys().map(|writer| (*writer, u64::MAX)));
-        sent
-    }
-
     /// Puts a unit in the air: large blobs first, then the commits with what else fits.
     fn launch(&mut self, outgoing: Outgoing) -> Result<(), Error> {
         let commits_len: usize = outgoing.commits.iter().map(|commit| commit.encoded().len() + 8).sum();
@@ -194,7 +193,7 @@ impl Session {
         if !is_aligned || self.peer.mode == Mode::Tail || self.sender.is_held_back(&self.config) {
             return Ok(None);
         }
-        let outgoing = store.next_commits(&self.sender.lacks_above(), self.config.unit_len)?;
+        let outgoing = store.next_commits(&self.sender.sent, self.config.unit_len)?;
         self.sender.is_drained = outgoing.commits.is_empty();
         if !self.sender.is_drained {
             self.sender.launch(outgoing)?;
@@ -238,15 +237,19 @@ impl Session {
         let writer = nack.writer;
         self.sender.land(|flight| flight.ends.contains_key(&writer));
         self.sender.refused.insert(writer, nack);
+        self.sender.sent.insert(writer, u64::MAX);
         if self.sender.refused.len() > super::peer::WRITERS_MAX {
             return Err(Error::Flood { what: "nacks", max: super::peer::WRITERS_MAX });
         }
         Ok(())
     }
 
-    /// Drops what both bases imply.
+    /// Drops what both bases imply, once for each version, so that a long session does not remember every writer.
     pub(super) fn forget_anchored(&mut self, store: &impl Store) {
-        if self.peer.base >= store.handle().version && self.sender.flying.is_empty() {
+        let version = store.handle().version;
+        let is_news = self.sender.forgotten < version && self.peer.base >= version;
+        if is_news && self.sender.flying.is_empty() {
+            self.sender.forgotten = version;
             self.peer.forget_anchored(store);
             self.sender.sent.retain(|writer, seq| *seq > store.anchored(writer));
         }

@@ -169,6 +169,22 @@ fn a_fetch_left_to_another_session_is_taken_up_when_that_one_ends() {
 }
 
 #[test]
+fn what_a_peer_lost_without_saying_so_is_noticed_by_its_beats() {
+    let mut a = Model::new(1);
+    a.write("kept");
+    a.flush();
+    let mut pair = Pair::new(a, Model::new(2));
+    let before = pair.b.model.clone();
+    pair.wait(2_000);
+    assert_eq!(pair.states(), (State::Live, State::Live));
+    // An older copy of the replica, under the same session.
+    pair.b.model = before;
+    pair.wait(120_000);
+    pair.assert_converged();
+    assert_eq!(pair.states(), (State::Live, State::Live), "{}", pair.trace);
+}
+
+#[test]
 fn a_refused_writer_does_not_hold_up_the_others() {
     let mut a = Model::new(1);
     a.write("refused");
