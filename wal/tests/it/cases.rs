@@ -202,6 +202,17 @@ fn torn_tail_is_cut_at_the_last_whole_record() {
 }
 
 #[test]
+fn what_was_cut_is_gone_at_the_next_opening() {
+    check(
+        "append a; flush; append b*300; tear b 200; open; open",
+        expect![[r#"
+        opened, cut 200 bytes at 79
+        opened
+    "#]],
+    );
+}
+
+#[test]
 fn an_entry_of_many_parts_is_kept_whole_or_not_at_all() {
     check(
         "append a*3000000; flush; append b*3000000; tear b 2000000; open; print",
