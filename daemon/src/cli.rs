@@ -3,18 +3,19 @@
 mod collection;
 mod completions;
 mod delete;
+mod dev;
 mod export;
 pub(crate) mod failure;
-mod get;
-mod import;
-mod init;
+pub(crate) mod get;
+pub(crate) mod import;
+pub(crate) mod init;
 pub(crate) mod output;
 mod peer;
 mod put;
 mod scan;
 mod space;
 mod status;
-mod target;
+pub(crate) mod target;
 mod verify;
 
 use std::path::PathBuf;
@@ -61,6 +62,10 @@ Example:
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// The whole idea on the spot: two daemons, a cut link, a kill -9, a conflict, equal roots
+    Demo(crate::demo::DemoArguments),
+    /// Shortcuts for a first try
+    Dev(dev::DevArguments),
     /// Make the data directory, the device key and a commented strandline.yaml
     Init(init::InitArguments),
     /// Spaces, peers, outbox, disk and clock at a glance
@@ -111,6 +116,8 @@ pub(crate) fn run() -> ExitCode {
 fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     let global = &arguments.global;
     match arguments.command {
+        Command::Demo(demo) => wait(crate::demo::run(global, &demo)),
+        Command::Dev(dev) => wait(dev::run(global, &dev)),
         Command::Init(init) => init::run(global, &init),
         Command::Status(status) => wait(status::run(global, &status)),
         Command::Space(space) => wait(space::run(global, space)),

@@ -1,7 +1,9 @@
 //! The program: `strandline` is the daemon and the command line that talks to it.
 
+mod child;
 mod cli;
 mod client;
+mod demo;
 
 use std::process::ExitCode;
 

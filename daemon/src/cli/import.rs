@@ -5,7 +5,7 @@ mod rows;
 mod source;
 mod spec;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -17,13 +17,16 @@ use super::failure::{EXIT_NOT_FOUND, Failure};
 use super::output::{count, print_json, print_line, progress_wanted};
 use super::target::Target;
 use crate::client::{Client, encode};
-use batch::{Piece, Reader};
+use batch::{Piece, Reader, Totals};
 use rows::Format;
 use source::{Place, Source};
 use spec::KeySpec;
 
 /// Pieces parsed ahead of the daemon: enough that neither waits for the other.
 const PIECES_AHEAD: usize = 4;
+
+/// Rows that share a flush when nobody says: past some hundreds the flush is no longer what costs.
+const BATCH_ROWS: u32 = 1000;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -58,7 +61,7 @@ pub(crate) struct ImportArguments {
     format: Option<Format>,
 
     /// Rows that become durable together
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = BATCH_ROWS, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     batch: u32,
 
     /// Which row of one key stays; error stops at the second one
@@ -85,26 +88,51 @@ pub(crate) async fn run(global: &Global, arguments: ImportArguments) -> Result<(
         .map(|path| Source::examine(path, arguments.format, &arguments.target, &arguments.key))
         .collect::<Result<Vec<Source>, Failure>>()?;
     let mut client = global.client().await?;
+    let bar = progress(global, &sources);
+    let totals = transfer(&mut client, arguments, sources, &bar).await?;
+    report(global, &totals, started)
+}
+
+/// Brings one CSV into a collection, a row a key; how many rows it had.
+pub(crate) async fn load(client: &mut Client, target: &Target, path: &Path) -> Result<u64, Failure> {
+    let key: KeySpec = "file,row".parse().map_err(Failure::usage)?;
+    let sources = vec![Source::examine(path, None, target, &key)?];
+    let arguments = ImportArguments {
+        target: target.clone(),
+        files: Vec::new(),
+        key,
+        format: None,
+        batch: BATCH_ROWS,
+        on_duplicate: OnDuplicate::Last,
+        restart: false,
+    };
+    Ok(transfer(client, arguments, sources, &ProgressBar::hidden()).await?.rows)
+}
+
+async fn transfer(
+    client: &mut Client,
+    arguments: ImportArguments,
+    sources: Vec<Source>,
+    bar: &ProgressBar,
+) -> Result<Totals, Failure> {
     // The collection is asked for first, so that a missing one is said before any file is read.
     let _: Collection = client.get(&arguments.target.path()).await?;
     let mut places = Vec::new();
     for source in &sources {
         let place = match arguments.restart {
             true => Place::default(),
-            false => place(&mut client, &arguments.target, source).await?,
+            false => place(client, &arguments.target, source).await?,
         };
         places.push(place);
     }
-    let bar = progress(global, &sources);
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
     let reader = Reader::new(arguments.key, arguments.batch as usize, arguments.on_duplicate);
     let reading = std::thread::spawn(move || reader.read(sources, places, &sender));
-    let sent = send(&mut client, &arguments.target, receiver, &bar).await;
+    let sent = send(client, &arguments.target, receiver, bar).await;
     let totals = reading.join().map_err(|_| Failure::failed("internal", "reading the files panicked"))?;
     bar.finish_and_clear();
     sent?;
-    let totals = totals?;
-    report(global, &totals, started)
+    totals
 }
 
 /// How far an earlier import of this source came.
@@ -150,7 +178,7 @@ fn progress(global: &Global, sources: &[Source]) -> ProgressBar {
     ProgressBar::new(len).with_style(style)
 }
 
-fn report(global: &Global, totals: &batch::Totals, started: Instant) -> Result<(), Failure> {
+fn report(global: &Global, totals: &Totals, started: Instant) -> Result<(), Failure> {
     let seconds = started.elapsed().as_secs_f64();
     let summary = ImportSummary {
         rows: totals.rows,

@@ -27,7 +27,9 @@ pub(crate) fn run(global: &Global, arguments: &InitArguments) -> Result<(), Fail
     let data = global.data_dir()?;
     let device = create(&data, arguments.name.as_deref())?;
     if global.json {
-        return print_json(&json!({ "device": device, "data": data, "config": data.join(config::FILE_NAME) }));
+        return print_json(
+            &json!({ "device": device, "data": data, "config": data.join(config::FILE_NAME) }),
+        );
     }
     print_line(&format!("device {device}"))?;
     print_line(&format!("data   {}", data.display()))?;
@@ -48,7 +50,8 @@ pub(crate) fn create(data: &Path, name: Option<&str>) -> Result<String, Failure>
     let path = data.join(config::FILE_NAME);
     // A configuration that came with the machine is the owner's, and stays.
     if !path.exists() {
-        std::fs::write(&path, Settings::default_text(name)).map_err(|error| Failure::file("write", &path, &error))?;
+        std::fs::write(&path, Settings::default_text(name))
+            .map_err(|error| Failure::file("write", &path, &error))?;
     }
     Ok(identity.device().to_string())
 }
