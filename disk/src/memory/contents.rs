@@ -165,7 +165,7 @@ impl Contents {
             sector.dirty = false;
             stays_behind
         });
-        let durable_len = self.lens[random.below(self.lens.len() as u64) as usize].1;
+        let durable_len = self.any_len(random);
         self.lens = vec![(0, durable_len), (self.step, self.len())];
     }
 
@@ -192,13 +192,21 @@ impl Contents {
         image
     }
 
+    /// One of the lengths there were since the last flush; 0 for a file that never had another.
+    fn any_len(&self, random: &mut Random) -> usize {
+        match self.lens.len() as u64 {
+            0 => 0,
+            count => self.lens[random.below(count) as usize].1,
+        }
+    }
+
     fn crash_len(&self, survival: Survival, random: &mut Random) -> usize {
         let up_to = |limit: u64| self.lens.iter().rev().find(|(step, _)| *step <= limit);
         let chosen = match survival {
             Survival::None => self.lens.first(),
             Survival::All => self.lens.last(),
             Survival::Prefix(step) => up_to(step),
-            Survival::Subset => self.lens.get(random.below(self.lens.len() as u64) as usize),
+            Survival::Subset => return self.any_len(random),
         };
         chosen.map_or(0, |&(_, len)| len)
     }
