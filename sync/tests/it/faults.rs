@@ -211,6 +211,24 @@ fn a_refused_writer_does_not_hold_up_the_others() {
     .assert_eq(&pair.take_trace());
     assert_eq!(sync::Store::seen(&pair.b.model, &writer_of(5)), 1);
     assert_eq!(pair.status().0.nacks.len(), 1);
+    // What the refused writer writes later is not even tried.
+    pair.a.model.write("refused too");
+    assert_eq!(pair.run().take_trace(), "");
+}
+
+#[test]
+fn nothing_is_acknowledged_before_it_is_flushed() {
+    let mut pair = Pair::new(Model::new(1), Model::new(2));
+    pair.wait(2_000);
+    pair.a.model.write("x");
+    pair.a.model.flush();
+    let unit = pair.a.session.poll_transmit(pair.now, &mut pair.a.model).expect("a has news");
+    let b = &mut pair.b;
+    b.session.handle_bytes(pair.now, &unit, &mut b.model).expect("honest bytes");
+    assert_eq!(b.session.poll_transmit(pair.now, &mut b.model), None);
+    assert_eq!(pair.status().0.lag_commits, 1);
+    pair.run();
+    assert_eq!(pair.status().0.lag_commits, 0);
 }
 
 #[test]
