@@ -20,6 +20,7 @@ mod real;
 
 pub use faults::{Fault, Faults, Operation};
 pub use memory::{Counters, MemoryDisk, MemoryFile, MemoryLock};
+pub use random::Random;
 pub use real::{RealDisk, RealFile, RealLock};
 
 /// An open file, read and written at explicit offsets; no cursor, no append mode, no memory map.

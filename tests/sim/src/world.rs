@@ -1,0 +1,507 @@
+//! `World`: machines, links and one virtual clock, moved step by step under one seed.
+
+use crdt::{CollId, Descriptor, DeviceKey, Policy, Role, Time};
+use disk::{MemoryDisk, Random};
+use home::{Admission, Fingerprint, Founding, Home, HomeOptions, Invite, MemoryRegistry, Registry, found};
+use replica::{CreateOptions, Origin, Replica};
+use sync::{Backoff, BackoffConfig, Store};
+
+use crate::book::{Book, Violation};
+use crate::check;
+use crate::faults::{Fault, Fired, Weather};
+use crate::link::{Connection, Link, PROFILES};
+use crate::machine::{Machine, chain, limits};
+use crate::trace::Trace;
+use crate::workload::{self, Wrote};
+
+mod storm;
+mod talk;
+
+/// The world begins on a day in 2026.
+const START: u64 = 1_790_000_000_000;
+
+/// After the faults stop, all replicas are equal within this much virtual time.
+const CONVERGE_MAX: u64 = 60_000;
+
+/// What one seed came to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// Hash of everything that happened.
+    pub trace: String,
+    /// Virtual milliseconds.
+    pub simulated: u64,
+    /// Commits acknowledged.
+    pub commits: u64,
+    /// Virtual milliseconds from the end of the faults to equal roots.
+    pub converged: u64,
+    /// Faults that happened.
+    pub fired: Fired,
+}
+
+/// Everything there is.
+pub struct World {
+    seed: u64,
+    random: Random,
+    weather: Weather,
+    now: u64,
+    step: u64,
+    machines: Vec<Machine>,
+    links: Vec<Link>,
+    connections: Vec<Connection>,
+    registry: MemoryRegistry,
+    coll: CollId,
+    book: Book,
+    fired: Fired,
+    /// What happened.
+    pub trace: Trace,
+}
+
+impl World {
+    /// The world of a seed: a home, one to four devices, their links, their weather.
+    pub fn new(seed: u64, verbose: bool) -> World {
+        let mut random = Random::new(seed);
+        let weather = Weather::draw(&mut random);
+        let coll = Descriptor { name: "things".into(), policy: Policy::Lww, params: Vec::new() }.id();
+        let mut world = World {
+            seed,
+            random,
+            weather,
+            now: START,
+            step: 0,
+            machines: Vec::new(),
+            links: Vec::new(),
+            connections: Vec::new(),
+            registry: MemoryRegistry::new(),
+            coll,
+            book: Book::default(),
+            fired: Fired::default(),
+            trace: Trace::new(verbose),
+        };
+        world.found();
+        for _ in 0..1 + world.random.below(4) {
+            world.join();
+        }
+        world
+    }
+
+    /// Runs the seed to its end.
+    pub fn run(mut self) -> (Result<Outcome, Violation>, Trace) {
+        let outcome = self.live();
+        (outcome, self.trace)
+    }
+
+    fn live(&mut self) -> Result<Outcome, Violation> {
+        let end = self.now + 20_000 + self.random.below(100_000);
+        while self.now < end {
+            self.advance();
+            self.storm()?;
+            self.work()?;
+            self.turn()?;
+        }
+        let converged = self.calm()?;
+        Ok(Outcome {
+            seed: self.seed,
+            trace: self.trace.hash(),
+            simulated: self.now - START,
+            commits: self.book.acknowledged().count() as u64,
+            converged,
+            fired: self.fired.clone(),
+        })
+    }
+
+    fn advance(&mut self) {
+        self.step += 1;
+        self.now += match self.random.below(10) {
+            0 => 1 + self.random.below(300),
+            1..=4 => 1,
+            _ => 1 + self.random.below(30),
+        };
+    }
+
+    /// What machines do by themselves: start, talk, move the Handle, tidy up; and now and then everything is checked.
+    fn turn(&mut self) -> Result<(), Violation> {
+        self.start_machines()?;
+        self.talk()?;
+        self.run_homes()?;
+        self.tidy()?;
+        if self.random.below(16) == 0 {
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    /// The faults stop, and everyone who can must become equal.
+    fn calm(&mut self) -> Result<u64, Violation> {
+        self.weather = Weather::fair();
+        self.note("the faults stop");
+        for machine in &mut self.machines {
+            if machine.is_power_at_risk && machine.disk.faults_fired() > 0 {
+                machine.disk.crash();
+                machine.stop(0);
+            }
+            machine.disk.set_faults(disk::Faults::none());
+            machine.disk.set_capacity(None);
+            machine.down_until = 0;
+            machine.skew = 0;
+        }
+        for link in &mut self.links {
+            link.blocked_until = 0;
+            link.profile = PROFILES[0];
+        }
+        self.connections.clear();
+        let start = self.now;
+        while self.now < start + CONVERGE_MAX {
+            self.advance();
+            self.turn()?;
+            if self.is_converged() {
+                self.check()?;
+                self.check_end()?;
+                return Ok(self.now - start);
+            }
+        }
+        Err(self.violation("I14", format!("not equal after {CONVERGE_MAX} ms of calm: {}", self.where_is_everyone())))
+    }
+
+    fn is_converged(&self) -> bool {
+        let Some(home) = self.machines[0].replica.as_ref() else { return false };
+        self.machines.iter().all(|machine| {
+            machine.replica.as_ref().is_some_and(|replica| {
+                replica.base() == home.base() && replica.is_flushed() && replica.tail().is_empty()
+            })
+        })
+    }
+
+    fn where_is_everyone(&self) -> String {
+        let describe = |(index, machine): (usize, &Machine)| match &machine.replica {
+            None => format!("m{index} down"),
+            Some(replica) => {
+                format!("m{index} at version {} with a tail of {}", replica.base().version, replica.tail().len())
+            }
+        };
+        self.machines.iter().enumerate().map(describe).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Everyone running keeps every promise now.
+    fn check(&mut self) -> Result<(), Violation> {
+        for index in 0..self.machines.len() {
+            let Some(replica) = self.machines[index].replica.as_ref() else { continue };
+            let version = replica.base().version;
+            let checked = check::replica(&format!("m{index}"), replica, &self.book, &[self.coll]);
+            checked.map_err(|(invariant, what)| self.violation(invariant, what))?;
+            if version < self.machines[index].version {
+                let what = format!("m{index} went back to version {version}");
+                return Err(self.violation("I8", what));
+            }
+            self.machines[index].version = version;
+        }
+        self.check_acknowledged()
+    }
+
+    /// I3 and I9, where the machine that acknowledged is running.
+    fn check_acknowledged(&self) -> Result<(), Violation> {
+        let home = self.machines[0].replica.as_ref();
+        for (dot, index) in self.book.acknowledged() {
+            let Some(replica) = self.machines[*index].replica.as_ref() else { continue };
+            let covered = replica.anchored(&dot.writer) >= dot.seq
+                && home.is_none_or(|home| home.anchored(&dot.writer) >= dot.seq);
+            check::acknowledged_is_held(&format!("m{index}"), replica, dot, covered)
+                .map_err(|(invariant, what)| self.violation(invariant, what))?;
+        }
+        Ok(())
+    }
+
+    /// Nothing that anyone was promised is missing anywhere.
+    fn check_end(&self) -> Result<(), Violation> {
+        for (index, machine) in self.machines.iter().enumerate() {
+            let replica = machine.replica.as_ref().expect("everyone runs in the end");
+            for (dot, author) in self.book.acknowledged() {
+                if replica.seen(&dot.writer) < dot.seq {
+                    let what = format!("m{index} lacks {dot}, acknowledged at m{author}");
+                    return Err(self.violation("I3", what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn work(&mut self) -> Result<(), Violation> {
+        for index in 0..self.machines.len() {
+            if self.machines[index].replica.is_none() || self.random.below(12) != 0 {
+                continue;
+            }
+            // Several wishes share one flush, as in a busy daemon.
+            let mut pending = Vec::new();
+            for _ in 0..1 + self.random.below(3) {
+                let label = self.book.len() as u64 * 8 + pending.len() as u64;
+                let machine = &mut self.machines[index];
+                let now = machine.time(self.now);
+                let Some(replica) = machine.replica.as_mut() else { break };
+                if replica.base().version == 0 {
+                    break;
+                }
+                match workload::write(replica, self.coll, now, &mut self.random, label) {
+                    Wrote::Commit(committed) => pending.push(committed.dot),
+                    Wrote::Refused => {}
+                    Wrote::Failed(error) => {
+                        self.fail(index, &error);
+                        break;
+                    }
+                }
+            }
+            if self.flush(index)? {
+                let run = (index, self.machines[index].opens);
+                for dot in pending {
+                    self.book.wrote(dot, run).map_err(|what| self.violation("I7", what))?;
+                    self.book.acknowledge(dot, index);
+                    self.note(&format!("m{index} acknowledges {dot}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Flushes; false when the disk failed and the machine went down.
+    fn flush(&mut self, index: usize) -> Result<bool, Violation> {
+        let Some(replica) = self.machines[index].replica.as_mut() else { return Ok(false) };
+        if let Err(error) = replica.flush() {
+            self.fail(index, &chain(&error));
+            return Ok(false);
+        }
+        self.machines[index].wrote_at = Some(self.now);
+        self.harvest(index)?;
+        Ok(true)
+    }
+
+    /// Reads what a machine's own device has written and flushed into the book.
+    fn harvest(&mut self, index: usize) -> Result<(), Violation> {
+        let mut known = self.book.known();
+        let device = self.machines[index].key.id();
+        loop {
+            let Some(replica) = self.machines[index].replica.as_mut() else { return Ok(()) };
+            let outgoing = match replica.next_commits(&known, 1 << 20) {
+                Ok(outgoing) => outgoing,
+                Err(error) => {
+                    self.fail(index, &chain(&error));
+                    return Ok(());
+                }
+            };
+            for commit in outgoing.commits {
+                let dot = commit.dot();
+                known.insert(dot.writer, dot.seq);
+                if dot.writer.device() == device {
+                    self.book.record(commit).map_err(|what| self.violation("I6", what))?;
+                }
+            }
+            if !outgoing.more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn start_machines(&mut self) -> Result<(), Violation> {
+        for index in 0..self.machines.len() {
+            let machine = &mut self.machines[index];
+            if machine.replica.is_some() || self.now < machine.down_until {
+                continue;
+            }
+            let seed = seed(&mut self.random);
+            match machine.open(self.now, seed, &mut self.registry) {
+                Ok(()) => {
+                    self.note(&format!("m{index} starts"));
+                    self.harvest(index)?;
+                }
+                Err(error) if self.machines[index].disk.faults_fired() > 0 => {
+                    self.fail(index, &error);
+                }
+                Err(error) => return Err(self.violation("I20", format!("m{index} does not open: {error}"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// A disk failed under a machine: its process ends, the fault is over, and it starts again later.
+    fn fail(&mut self, index: usize, error: &str) {
+        self.note(&format!("m{index} stops: {error}"));
+        let until = self.now + self.random.below(5_000);
+        self.end_process(index, until);
+    }
+
+    fn end_process(&mut self, index: usize, until: u64) {
+        let machine = &mut self.machines[index];
+        machine.stop(until);
+        let is_dark = machine.is_power_at_risk && machine.disk.faults_fired() > 0;
+        machine.is_power_at_risk = false;
+        machine.disk.set_faults(disk::Faults::none());
+        if is_dark { machine.disk.crash() } else { machine.disk.kill() }
+        self.connections.retain(|connection| !connection.ends.contains(&index));
+    }
+
+    fn run_homes(&mut self) -> Result<(), Violation> {
+        for index in 0..self.machines.len() {
+            let machine = &mut self.machines[index];
+            let now = machine.time(self.now);
+            let (Some(home), Some(replica)) = (machine.home.as_mut(), machine.replica.as_mut()) else { continue };
+            if home.due(now, replica).is_none_or(|due| due > now) {
+                continue;
+            }
+            match home.batch(replica, now, &mut self.registry) {
+                Ok(Some(handle)) => {
+                    self.note(&format!("m{index} makes version {}", handle.version));
+                    self.book.handle(&handle).map_err(|what| self.violation("I8", what))?;
+                }
+                Ok(None) => {}
+                Err(error) => self.fail(index, &chain(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Checkpoints and idle marks.
+    fn tidy(&mut self) -> Result<(), Violation> {
+        for index in 0..self.machines.len() {
+            let idle = self.machines[index].wrote_at.is_some_and(|at| at + 1000 <= self.now);
+            let machine = &mut self.machines[index];
+            let now = machine.time(self.now);
+            let Some(replica) = machine.replica.as_mut() else { continue };
+            let mut outcome = Ok(());
+            if replica.checkpoint_due() || self.random.below(400) == 0 {
+                outcome = replica.checkpoint(now).map(|_| ());
+            }
+            if outcome.is_ok() && idle {
+                machine.wrote_at = None;
+                outcome = replica.idle();
+            }
+            if let Err(error) = outcome {
+                self.fail(index, &chain(&error));
+            }
+        }
+        Ok(())
+    }
+
+    fn found(&mut self) {
+        let key = DeviceKey::from_seed(seed(&mut self.random));
+        let disk = MemoryDisk::new(self.random.next());
+        let descriptor = Descriptor { name: "things".into(), policy: Policy::Lww, params: Vec::new() };
+        let founding = Founding {
+            device: &key,
+            seed: seed(&mut self.random),
+            now: Time(self.now),
+            collections: std::slice::from_ref(&descriptor),
+        };
+        let founded = found(&disk, &founding).expect("a fresh disk takes a space");
+        let space = founded.genesis.space();
+        let swapped = self.registry.cas(&space, 0, &founded.handle).expect("memory does not fail by itself");
+        assert_eq!(swapped, home::Outcome::Swapped);
+        self.book.handle(&founded.handle).expect("the first");
+        let mut replica = self.create(&disk, &key, founded.genesis.clone(), founded.into());
+        let options =
+            HomeOptions { key: key.clone(), seed: seed(&mut self.random), fingerprint: Fingerprint([7; 32]) };
+        let home = Home::open(options, &mut replica, Time(self.now), &mut self.registry).expect("a new home");
+        self.machines.push(Machine {
+            disk,
+            key,
+            replica: Some(replica),
+            home: Some(home),
+            is_home: true,
+            skew: 0,
+            opens: 1,
+            down_until: 0,
+            version: 0,
+            wrote_at: None,
+            is_power_at_risk: false,
+        });
+    }
+
+    fn create(
+        &mut self,
+        disk: &MemoryDisk,
+        key: &DeviceKey,
+        genesis: crdt::Genesis,
+        origin: Origin,
+    ) -> Replica<MemoryDisk> {
+        let options = CreateOptions {
+            genesis,
+            ring: Vec::new(),
+            device: key.clone(),
+            origin,
+            seed: seed(&mut self.random),
+            now: Time(self.now),
+            limits: limits(),
+        };
+        Replica::create(disk.clone(), options).expect("a fresh disk takes a replica")
+    }
+
+    fn join(&mut self) {
+        let key = DeviceKey::from_seed(seed(&mut self.random));
+        let disk = MemoryDisk::new(self.random.next());
+        let secret = seed(&mut self.random);
+        let now = Time(self.now);
+        let Machine { home, replica, .. } = &mut self.machines[0];
+        let (home, replica) = (home.as_mut().expect("it runs"), replica.as_mut().expect("it runs"));
+        let invite = Invite {
+            role: Role::Writer,
+            uses: 1,
+            not_after: Time(now.0 + 1000),
+            secret,
+            addresses: Vec::new(),
+        };
+        let ticket = home.invite(replica, now, invite).expect("the home may invite");
+        let space = replica.space();
+        let proof = crdt::proof(&ticket.secret, &space, &key.public(), b"exported");
+        let join = sync::frame::Join { space, device_key: key.public(), proof };
+        let admission = home.admit_join(replica, now, &join, b"exported").expect("a healthy disk");
+        assert_eq!(admission, Admission::Admitted);
+        let handle = home.batch(replica, now, &mut self.registry).expect("a healthy disk");
+        self.book.handle(&handle.expect("an admission is due")).expect("the next");
+        let replica = self.create(&disk, &key, ticket.genesis, Origin::Joined);
+        let index = self.machines.len();
+        self.machines.push(Machine {
+            disk,
+            key,
+            replica: Some(replica),
+            home: None,
+            is_home: false,
+            skew: 0,
+            opens: 1,
+            down_until: 0,
+            version: 0,
+            wrote_at: None,
+            is_power_at_risk: false,
+        });
+        self.link(index, 0);
+        if index > 1 && self.random.coin() {
+            let other = 1 + self.random.below(index as u64 - 1) as usize;
+            self.link(index, other);
+        }
+    }
+
+    fn link(&mut self, from: usize, to: usize) {
+        let thin = self.weather.has(Fault::Thin);
+        let profile = PROFILES[if thin { self.random.below(PROFILES.len() as u64) as usize } else { 0 }];
+        self.links.push(Link {
+            ends: [from, to],
+            profile,
+            backoff: Backoff::new(self.random.next(), BackoffConfig { first_ms: 200, cap_ms: 4_000 }),
+            dial_at: 0,
+            blocked_until: 0,
+        });
+    }
+
+    fn note(&mut self, text: &str) {
+        self.trace.line(self.now - START, text);
+    }
+
+    fn violation(&self, invariant: &'static str, what: String) -> Violation {
+        Violation { invariant, step: self.step, what }
+    }
+}
+
+fn seed(random: &mut Random) -> [u8; 32] {
+    let mut seed = [0; 32];
+    for chunk in seed.chunks_mut(8) {
+        chunk.copy_from_slice(&random.next().to_le_bytes());
+    }
+    seed
+}
