@@ -16,6 +16,7 @@
 //! | `POST …/collections/{coll}/import` | `ImportBatch` -> `Imported` |
 //! | `GET /v1/spaces/{space}/notes/{source}` | `Position`; 404 when nothing was imported from it |
 //! | `POST /v1/spaces/{space}/verify` | `Verified` |
+//! | `POST /v1/spaces/{space}/claim` | 204: a home whose folder was moved acts again |
 //! | `GET /v1/peers` · `POST` · `DELETE /v1/peers/{peer}` | `[Peer]` · `PeerAdd` -> `PeersChanged` |
 //! | `POST /v1/peers/pause` · `POST /v1/peers/resume` | `PeerChoice` -> `PeersChanged` |
 //!
@@ -24,4 +25,54 @@
 //! `?wait=local|peers:N|anchored` and `?timeout=5s`, and `If-Match: "DOT"` or `If-None-Match: *` where it has one key.
 //! An error is an RFC 9457 problem with a stable `type`.
 
+mod answer;
+mod import;
+mod keys;
+mod members;
+mod peers;
+mod problem;
+mod scan;
+mod spaces;
+mod status;
 pub mod types;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{delete, get, post};
+
+use crate::daemon::Daemon;
+use answer::Shared;
+pub use problem::Problem;
+
+/// Largest body: a value of the largest size, or a batch of rows.
+const BODY_LEN_MAX: usize = 32 << 20;
+
+/// Every route of the table above.
+pub fn router(daemon: Arc<Daemon>) -> Router {
+    let key = get(keys::get).put(keys::put).delete(keys::delete);
+    Router::new()
+        .route("/v1/status", get(status::status))
+        .route("/v1/health", get(status::health))
+        .route("/metrics", get(status::metrics))
+        .route("/v1/spaces", get(spaces::list).post(spaces::create))
+        .route("/v1/spaces/{space}", get(spaces::show).delete(spaces::leave))
+        .route("/v1/spaces/{space}/collections", get(spaces::collections).post(spaces::create_collection))
+        .route("/v1/spaces/{space}/collections/{coll}", get(spaces::collection))
+        .route("/v1/spaces/{space}/collections/{coll}/keys/{*key}", key)
+        .route("/v1/spaces/{space}/collections/{coll}/keys", get(scan::scan))
+        .route("/v1/spaces/{space}/collections/{coll}/import", post(import::import))
+        .route("/v1/spaces/{space}/notes/{source}", get(import::note))
+        .route("/v1/spaces/{space}/verify", post(spaces::verify))
+        .route("/v1/spaces/{space}/claim", post(members::claim))
+        .route("/v1/spaces/{space}/invite", post(members::invite))
+        .route("/v1/join", post(members::join))
+        .route("/v1/peers", get(peers::list).post(peers::add))
+        .route("/v1/peers/{peer}", delete(peers::remove))
+        .route("/v1/peers/pause", post(peers::pause))
+        .route("/v1/peers/resume", post(peers::resume))
+        .fallback(answer::no_route)
+        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .with_state(Shared(daemon))
+}

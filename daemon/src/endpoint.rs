@@ -113,21 +113,38 @@ pub enum Error {
 impl Endpoint {
     /// Listens and dials on one socket.
     pub fn bind(address: SocketAddr, identity: &Identity) -> Result<Endpoint, Error> {
-        let transport = Arc::new(transport());
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls::server(identity)?));
         server
-            .transport_config(transport.clone())
+            .transport_config(Arc::new(transport()))
             .max_incoming(INCOMING_MAX)
             .incoming_buffer_size(INCOMING_BUFFER_LEN)
             .incoming_buffer_size_total(INCOMING_BUFFERS_LEN);
+        Endpoint::open(address, identity, Some(server))
+    }
+
+    fn open(
+        address: SocketAddr,
+        identity: &Identity,
+        server: Option<quinn::ServerConfig>,
+    ) -> Result<Endpoint, Error> {
         // A daemon that comes back can tell its peers at once that their connections are gone.
         let reset_key = Arc::new(tls::ResetKey::of(identity));
         let config = quinn::EndpointConfig::new(reset_key);
         let bind = |source| Error::Bind { address, source };
         let socket = std::net::UdpSocket::bind(address).map_err(bind)?;
         let runtime = Arc::new(quinn::TokioRuntime);
-        let quinn = quinn::Endpoint::new(config, Some(server), socket, runtime).map_err(bind)?;
+        let quinn = quinn::Endpoint::new(config, server, socket, runtime).map_err(bind)?;
+        let transport = Arc::new(transport());
         Ok(Endpoint { quinn, identity: identity.clone(), transport, gate: Arc::default() })
+    }
+
+    /// Dials and is never dialed.
+    pub fn dial_only(identity: &Identity) -> Result<Endpoint, Error> {
+        let any = |address: &str| address.parse::<SocketAddr>().expect("a literal address");
+        // Either family where the system has both.
+        let bound = [any("[::]:0"), any("0.0.0.0:0")].map(|address| Endpoint::open(address, identity, None));
+        let [both, v4] = bound;
+        both.or(v4)
     }
 
     /// The address it really has.

@@ -86,7 +86,7 @@ pub struct Written {
 }
 
 /// `space show --json`, and each space of `status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Space {
     /// Its name on this device.
     pub name: String,
@@ -131,9 +131,18 @@ pub struct Peer {
     pub lag_commits: u64,
     /// Attempts to connect since the last success.
     pub attempts: u64,
-    /// Attempts in all that came after a failure.
+    /// Attempts in all.
+    #[serde(default)]
+    pub attempts_total: u64,
+    /// Those of them that came after a failure.
     #[serde(default)]
     pub retries: u64,
+    /// Bytes sent, over all sessions.
+    #[serde(default)]
+    pub sent_bytes: u64,
+    /// Bytes received, over all sessions.
+    #[serde(default)]
+    pub received_bytes: u64,
     /// Why the last attempt or session ended; null while all is well.
     pub last_error: Option<String>,
     /// Milliseconds since 1970.

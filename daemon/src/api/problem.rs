@@ -1,0 +1,165 @@
+//! What a refusal looks like: RFC 9457, with a `type` that programs decide by and a cure for people.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use replica::CommitError;
+
+use super::types;
+use crate::slot::{self, with_causes};
+use crate::spaces;
+
+/// A refusal on its way out.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    detail: String,
+    cure: Option<String>,
+}
+
+impl Problem {
+    /// A refusal of this kind; `kind` is part of the contract.
+    pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Problem {
+        Problem { status, kind, detail: detail.into(), cure: None }
+    }
+
+    /// The request makes no sense.
+    pub fn usage(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "usage", detail)
+    }
+
+    /// What can be done about it.
+    #[must_use]
+    pub fn cure(mut self, cure: impl Into<String>) -> Problem {
+        self.cure = Some(cure.into());
+        self
+    }
+
+    /// What happened, for a stream that breaks off.
+    pub(super) fn into_text(self) -> String {
+        self.detail
+    }
+
+    pub(super) fn no_space(name: &str) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "space-missing", format!("there is no space {name} here"))
+            .cure("strandline space list")
+    }
+
+    pub(super) fn no_collection(space: &str, name: &str) -> Problem {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "collection-missing",
+            format!("space {space} has no collection {name}"),
+        )
+        .cure(format!("strandline collection create {space}/{name}"))
+    }
+
+    pub(super) fn no_key() -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "key-missing", "there is no such key")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = types::Problem {
+            kind: self.kind.to_string(),
+            title: self.kind.replace('-', " "),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            cure: self.cure,
+        };
+        let text = serde_json::to_string(&body).expect("strings and a number are always JSON");
+        let mut response = (self.status, text).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_EARLY) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<slot::Error> for Problem {
+    fn from(error: slot::Error) -> Problem {
+        use slot::Error as E;
+        let text = with_causes(&error);
+        match error {
+            E::Commit(error) => commit(&error, text),
+            E::Replica(error) => replica(&error, text),
+            E::NoKey => Problem::no_key(),
+            E::Precondition { .. } => {
+                Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", text)
+                    .cure("read the key again and decide on what is there now")
+            }
+            E::Contended => Problem::new(StatusCode::CONFLICT, "conflict", text).cure("try again"),
+            E::Busy { .. } => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).cure("try again"),
+            E::Closed => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", text),
+            E::Unavailable { .. } => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "space-unavailable", text)
+                .cure("strandline verify says what is wrong with the folder; it is opened again by itself"),
+            E::OutcomeUnknown => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "outcome-unknown", text)
+                .cure("read what was written before writing it again; look at the disk"),
+            E::NotHome => Problem::new(StatusCode::CONFLICT, "not-home", text)
+                .cure("run this on the device that is the home: strandline space show"),
+            E::Home(home::Error::OffDuty { duty: home::Duty::Copied }) => {
+                Problem::new(StatusCode::CONFLICT, "home-copied", text)
+                    .cure("if no other copy acts as the home: strandline space claim")
+            }
+            E::Home(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "home-unavailable", text),
+            E::SessionEnded => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", text),
+        }
+    }
+}
+
+fn commit(error: &CommitError, text: String) -> Problem {
+    use CommitError as E;
+    match error {
+        E::Conflict { .. } | E::Retry => {
+            Problem::new(StatusCode::CONFLICT, "conflict", text).cure("read again and try again")
+        }
+        E::Full { .. } => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "outbox-full", text)
+            .cure("bring the home in reach, or raise outbox.max_bytes"),
+        E::TooLarge { .. } => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "transaction-too-large", text).cure("split it")
+        }
+        E::ValueTooLarge { .. } => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "value-too-large", text)
+            .cure("split the value over several keys"),
+        E::Siblings { .. } => Problem::new(StatusCode::CONFLICT, "too-many-siblings", text),
+        E::HomeOnly { .. } => Problem::new(StatusCode::FORBIDDEN, "home-only", text),
+        E::BadKey => Problem::new(StatusCode::BAD_REQUEST, "bad-key", text),
+        E::Replica(error) => replica(error, text),
+    }
+}
+
+fn replica(error: &replica::Error, text: String) -> Problem {
+    use replica::Error as E;
+    match error {
+        E::ReadOnly => Problem::new(StatusCode::FORBIDDEN, "read-only", text)
+            .cure("start the daemon without --read-only"),
+        E::Stopped => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "outcome-unknown", text),
+        E::NotLocal { .. } => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "value-not-here", text)
+            .cure("it comes with the next contact with a peer that has it"),
+        _ => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "storage", text).cure("strandline verify"),
+    }
+}
+
+impl From<replica::Error> for Problem {
+    fn from(error: replica::Error) -> Problem {
+        let text = with_causes(&error);
+        replica(&error, text)
+    }
+}
+
+impl From<spaces::Error> for Problem {
+    fn from(error: spaces::Error) -> Problem {
+        use spaces::Error as E;
+        let text = error.to_string();
+        match error {
+            E::Name { .. } => Problem::usage(text),
+            E::NameTaken { .. } => {
+                Problem::new(StatusCode::CONFLICT, "name-taken", text).cure("choose another name with --name")
+            }
+            E::Here { .. } => Problem::new(StatusCode::CONFLICT, "already-joined", text),
+            _ => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "storage", text),
+        }
+    }
+}

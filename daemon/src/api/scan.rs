@@ -1,0 +1,104 @@
+//! A range of keys as a stream of lines, in order, at the reader's pace.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use replica::{KeyRange, Order};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::answer::{self, Answer, At, Here};
+use super::keys::{Shape, entry, not_the_past};
+use super::problem::Problem;
+
+/// Lines are sent together until they are this long: one system call for many rows.
+const CHUNK_LEN: usize = 32 << 10;
+
+/// Chunks ahead of the reader.
+const CHUNKS_MAX: usize = 2;
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct ScanQuery {
+    prefix: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    limit: Option<u64>,
+    reverse: bool,
+    keys_only: bool,
+    all: bool,
+    tuple: bool,
+    at: Option<String>,
+    timeout: Option<String>,
+}
+
+pub(super) async fn scan(
+    State(here): Here,
+    Path((space, coll)): Path<(String, String)>,
+    Query(query): Query<ScanQuery>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    not_the_past(query.at.as_deref())?;
+    let range = range(&query)?;
+    let at = here.collection(&space, &coll).await?;
+    let at = answer::at_least(at, &headers, query.timeout.as_deref()).await?;
+    let (chunks, stream) = mpsc::channel(CHUNKS_MAX);
+    // Reading the tree blocks, and so does a slow reader: both belong where blocking is allowed.
+    tokio::task::spawn_blocking(move || read(&at, &range, &query, &chunks));
+    let stream = futures_util::stream::unfold(stream, async |mut stream| {
+        let chunk: Result<Bytes, std::io::Error> = stream.recv().await?;
+        Some((chunk, stream))
+    });
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response())
+}
+
+fn range(query: &ScanQuery) -> Answer<KeyRange> {
+    let mut range = match &query.prefix {
+        Some(prefix) => KeyRange::prefix(&answer::prefix(prefix, query.tuple)?),
+        None => KeyRange::all(),
+    };
+    if let Some(from) = &query.from {
+        range.from = range.from.max(answer::key(from, query.tuple)?);
+    }
+    if let Some(to) = &query.to {
+        let to = answer::key(to, query.tuple)?;
+        range.to = Some(range.to.map_or(to.clone(), |end| end.min(to)));
+    }
+    Ok(range)
+}
+
+fn read(at: &At, range: &KeyRange, query: &ScanQuery, chunks: &mpsc::Sender<std::io::Result<Bytes>>) {
+    let order = if query.reverse { Order::Descending } else { Order::Ascending };
+    let shape = Shape::of(query.all, query.keys_only);
+    let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    // The body breaks off: a reader that counts on the end of the stream knows that it is not whole.
+    let break_off = |error: replica::Error| {
+        let error = std::io::Error::other(Problem::from(error).into_text());
+        drop(chunks.blocking_send(Err(error)));
+    };
+    let readings = match at.snapshot.scan(at.coll, range, order) {
+        Ok(readings) => readings,
+        Err(error) => return break_off(error),
+    };
+    let mut chunk = Vec::with_capacity(CHUNK_LEN);
+    for reading in readings.take(limit) {
+        match reading.and_then(|reading| entry(&at.snapshot, reading, shape)) {
+            Ok(entry) => {
+                serde_json::to_writer(&mut chunk, &entry).expect("an entry is always JSON");
+                chunk.push(b'\n');
+            }
+            Err(error) => return break_off(error),
+        }
+        if chunk.len() >= CHUNK_LEN {
+            let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK_LEN));
+            if chunks.blocking_send(Ok(full.into())).is_err() {
+                return;
+            }
+        }
+    }
+    if !chunk.is_empty() {
+        // Nobody reads on when the client went away.
+        drop(chunks.blocking_send(Ok(chunk.into())));
+    }
+}

@@ -1,0 +1,62 @@
+//! Why a space did not do what it was asked, by what the caller does about it.
+
+use replica::CommitError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The disk failed in the middle: the write may be there after recovery, or not. Read before writing again.
+    #[error("the disk failed while this was written: it may have happened or not")]
+    OutcomeUnknown,
+    /// The space is not served just now.
+    #[error("the space cannot be opened: {reason}")]
+    Unavailable {
+        /// Why not.
+        reason: String,
+    },
+    /// Come again.
+    #[error("the space is busy: {waiting} commands are waiting")]
+    Busy {
+        /// How many.
+        waiting: usize,
+    },
+    /// Somebody else changed what it read, again and again.
+    #[error("what was read kept changing")]
+    Contended,
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Closed,
+    /// The transaction was not taken.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The replica.
+    #[error(transparent)]
+    Replica(#[from] replica::Error),
+    /// The home.
+    #[error(transparent)]
+    Home(#[from] home::Error),
+    /// This device is not the home of the space.
+    #[error("this device is not the home of the space")]
+    NotHome,
+    /// A condition of the request does not hold: `If-Match` and `If-None-Match`.
+    #[error("the key is at {found}, not at {wanted}")]
+    Precondition {
+        /// The dot that is there, or `nothing`.
+        found: String,
+        /// The dot that was asked for.
+        wanted: String,
+    },
+    /// Nothing to delete.
+    #[error("there is no such key")]
+    NoKey,
+    /// A session that has ended.
+    #[error("the session has ended")]
+    SessionEnded,
+}
+
+impl Error {
+    /// Whether the same command can succeed after the flush: what it read was only visible up to then.
+    pub(super) fn is_transient(&self) -> bool {
+        matches!(self, Error::Commit(CommitError::Conflict { .. } | CommitError::Retry))
+    }
+}

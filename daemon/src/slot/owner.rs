@@ -1,0 +1,237 @@
+//! The owner of one space: its replica, its home if it is one, its sessions, and who waits for what.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use crdt::{Dot, Time};
+use disk::Disk;
+use home::{Home, RedbRegistry};
+use replica::{Description, Replica, Snapshot};
+use sync::Store;
+use tokio::sync::oneshot;
+
+use super::sessions::Sessions;
+use super::upkeep::Upkeep;
+use super::waits::{Level, Waits};
+use super::{Error, SessionId, Slot};
+use crate::config::Fsync;
+use crate::metrics::SpaceMetrics;
+
+/// How soon a space that would not open is tried again.
+const REOPEN_MS: u64 = 5_000;
+
+/// A space that is open.
+pub struct Live<D: Disk> {
+    /// The copy of the space.
+    pub replica: Replica<D>,
+    /// The role, where the home key is here.
+    pub home: Option<Home>,
+    /// Where the home moves the Handle.
+    pub registry: RedbRegistry,
+}
+
+/// Opens the space: at start, and again after its disk failed.
+pub type Opener<D> = Box<dyn Fn(Time) -> Result<Live<D>, String> + Send>;
+
+/// Everything of one space that one at a time may touch.
+pub struct Owner<D: Disk> {
+    open: Opener<D>,
+    live: Option<Live<D>>,
+    /// Why it is not live, and when that is tried again.
+    broken: Option<(String, Time)>,
+    pub(super) sessions: Sessions,
+    pub(super) waits: Waits,
+    pub(super) upkeep: Upkeep,
+    pub(super) slot: Weak<Slot<D>>,
+    pub(super) metrics: Arc<SpaceMetrics>,
+    is_flush_asked: bool,
+}
+
+/// What an owner says of itself.
+pub struct Report {
+    /// The replica in numbers.
+    pub description: Description,
+    /// Whether this device is the acting home.
+    pub is_home: bool,
+    /// Each session.
+    pub sessions: Vec<(SessionId, sync::Status)>,
+    /// What went wrong in the background and is tried again.
+    pub trouble: Option<String>,
+}
+
+impl<D: Disk> Owner<D> {
+    /// An owner that opens its space now. If that fails, it tries again later and says why until then.
+    pub fn new(open: Opener<D>, now: Time, metrics: Arc<SpaceMetrics>) -> Owner<D> {
+        let mut owner = Owner {
+            open,
+            live: None,
+            broken: None,
+            sessions: Sessions::default(),
+            waits: Waits::default(),
+            upkeep: Upkeep::default(),
+            slot: Weak::new(),
+            metrics,
+            is_flush_asked: false,
+        };
+        owner.reopen(now);
+        owner
+    }
+
+    pub(super) fn belongs_to(mut self, slot: Weak<Slot<D>>) -> Owner<D> {
+        self.slot = slot;
+        self
+    }
+
+    /// The open space, or why there is none.
+    pub fn live(&mut self) -> Result<&mut Live<D>, Error> {
+        match (&mut self.live, &self.broken) {
+            (Some(live), _) => Ok(live),
+            (None, Some((reason, _))) => Err(Error::Unavailable { reason: reason.clone() }),
+            (None, None) => Err(Error::Closed),
+        }
+    }
+
+    /// The whole owner in numbers.
+    pub fn report(&mut self) -> Result<Report, Error> {
+        self.live()?;
+        let live = self.live.as_mut().expect("live was just asked for");
+        Ok(Report {
+            description: live.replica.describe(),
+            is_home: live.home.as_ref().is_some_and(Home::is_on_duty),
+            sessions: self.sessions.report(&live.replica),
+            trouble: self.upkeep.trouble(),
+        })
+    }
+
+    /// Asks that this turn ends in a flush, whatever the policy.
+    pub fn must_flush(&mut self) -> Result<(), Error> {
+        self.is_flush_asked = true;
+        self.live().map(|_| ())
+    }
+
+    /// After an error: if the replica has stopped, the flush at the end of the turn finds out.
+    pub(super) fn suspect(&mut self) {
+        self.is_flush_asked = true;
+    }
+
+    /// Tells `done` once the commit has gone as far as `level` says.
+    pub fn wait(&mut self, now: Time, dot: Dot, level: Level, done: oneshot::Sender<()>) {
+        self.waits.add(dot, level, done);
+        if level == Level::Anchored
+            && let Some(home) = self.live.as_mut().and_then(|live| live.home.as_mut())
+        {
+            home.wait(now);
+        }
+    }
+
+    /// A home is asked to make the next Handle now, and what came of it.
+    pub fn anchor(&mut self, now: Time) -> Result<(), Error> {
+        let live = self.live()?;
+        let Some(home) = &mut live.home else { return Err(Error::NotHome) };
+        home.batch(&mut live.replica, now, &mut live.registry)?;
+        Ok(())
+    }
+
+    pub(super) fn parts(&mut self) -> Option<(&mut Live<D>, &mut Sessions, &mut Waits, &mut Upkeep)> {
+        let live = self.live.as_mut()?;
+        Some((live, &mut self.sessions, &mut self.waits, &mut self.upkeep))
+    }
+
+    pub(super) fn snapshot(&self) -> Option<Snapshot<D>> {
+        self.live.as_ref().map(|live| live.replica.snapshot())
+    }
+
+    /// Whether something was acknowledged that is not visible yet.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| !live.replica.is_flushed())
+    }
+
+    /// Flushes what the batch wrote, at once or as late as the policy allows.
+    pub(super) fn settle(&mut self, now: Time, fsync: Fsync, is_retried: bool) -> Result<(), Error> {
+        let is_asked = std::mem::take(&mut self.is_flush_asked) || is_retried;
+        let Some(live) = &mut self.live else { return Ok(()) };
+        if !is_asked && (live.replica.is_flushed() || !self.upkeep.is_flush_due(now, fsync)) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let flushed = live.replica.flush();
+        self.metrics.fsync_seconds.observe(started.elapsed().as_secs_f64());
+        match flushed {
+            Ok(_) => {
+                self.upkeep.flushed(now);
+                Ok(())
+            }
+            Err(error) => {
+                let reason = with_causes(&error);
+                self.fail(now, &reason);
+                Err(Error::OutcomeUnknown)
+            }
+        }
+    }
+
+    /// Nobody knows what the disk holds: the replica goes away and is opened again from what is there.
+    pub(super) fn fail(&mut self, now: Time, reason: &str) {
+        tracing::error!(reason, "the replica stopped and is opened again from disk");
+        self.sessions.end_all(self.live.as_ref().map(|live| &live.replica), reason);
+        self.waits.clear();
+        // First, since the folder's lock goes with it.
+        self.live = None;
+        self.reopen(now);
+    }
+
+    /// Tries to open the space again, if it is time.
+    pub(super) fn revive(&mut self, now: Time) {
+        if self.broken.as_ref().is_some_and(|(_, at)| now >= *at) {
+            self.reopen(now);
+        }
+    }
+
+    fn reopen(&mut self, now: Time) {
+        self.upkeep = Upkeep::default();
+        match (self.open)(now) {
+            Ok(live) => {
+                self.live = Some(live);
+                self.broken = None;
+            }
+            Err(reason) => self.broken = Some((reason, now.plus_ms(REOPEN_MS))),
+        }
+    }
+
+    /// When the owner next has something to do.
+    pub(super) fn wake(&self) -> Option<Time> {
+        let broken = self.broken.as_ref().map(|(_, at)| *at);
+        [broken, self.upkeep.wake(), self.sessions.wake()].into_iter().flatten().min()
+    }
+
+    /// The end: everything durable, a checkpoint so that the next start is quick, goodbye to the peers.
+    pub(super) fn close(&mut self, now: Time) -> Result<(), Error> {
+        self.sessions.close_all(self.live.as_mut().map(|live| &mut live.replica), now);
+        self.waits.clear();
+        let Some(mut live) = self.live.take() else { return Ok(()) };
+        live.replica.checkpoint(now)?;
+        Ok(())
+    }
+}
+
+/// Whether a session may be about this space: what the base says, or, before there is one, what the ticket said.
+pub(crate) fn may_talk<D: Disk>(replica: &Replica<D>, peer: &crdt::DeviceId) -> bool {
+    if replica.handle().version == 0 {
+        return *peer == crdt::DeviceId::of(&replica.genesis().home_key);
+    }
+    // A row that cannot be read grants nothing.
+    matches!(home::grant(replica, peer), Ok(Some(grant)) if grant.capabilities != 0)
+}
+
+/// An error with everything that led to it, on one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,187 @@
+//! The conversations about one space: bytes in, bytes out through a channel that a thin link holds up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crdt::{DeviceId, Time};
+use disk::Disk;
+use replica::Replica;
+use sync::{ByeCode, Session, Status};
+use tokio::sync::{mpsc, oneshot};
+
+use super::owner::may_talk;
+use super::{Error, Owner};
+
+/// Frames on their way to a socket: one is being written while the next is ready.
+const OUTGOING_MAX: usize = 2;
+
+/// Names one session of one slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId(u64);
+
+/// The far end of an attached session.
+pub struct Attached {
+    /// How to name it.
+    pub id: SessionId,
+    /// What it says.
+    pub outgoing: Outgoing,
+    /// How it ended, once it has.
+    pub ended: oneshot::Receiver<Status>,
+}
+
+/// What a session says, a frame at a time.
+pub struct Outgoing {
+    frames: mpsc::Receiver<Vec<u8>>,
+    is_held_up: Arc<AtomicBool>,
+}
+
+impl Outgoing {
+    /// The next frame; `None` when the session is over. The flag says that it has more to say now that there is room.
+    pub async fn next(&mut self) -> Option<(Vec<u8>, bool)> {
+        let frame = self.frames.recv().await?;
+        Some((frame, self.is_held_up.swap(false, Ordering::AcqRel)))
+    }
+}
+
+struct Entry {
+    session: Session,
+    peer: DeviceId,
+    frames: mpsc::Sender<Vec<u8>>,
+    is_held_up: Arc<AtomicBool>,
+    ended: oneshot::Sender<Status>,
+}
+
+#[derive(Default)]
+pub(super) struct Sessions {
+    entries: BTreeMap<SessionId, Entry>,
+    next: u64,
+    wake: Option<Time>,
+    /// The base for which it was last asked who may talk.
+    checked: u64,
+}
+
+impl<D: Disk> Owner<D> {
+    /// Takes up a conversation with a device that this connection proved.
+    pub fn attach(&mut self, peer: DeviceId, session: Session) -> Result<Attached, Error> {
+        self.live()?;
+        let (frames, outgoing) = mpsc::channel(OUTGOING_MAX);
+        let (ended, told) = oneshot::channel();
+        let is_held_up = Arc::new(AtomicBool::new(false));
+        let id = SessionId(self.sessions.next);
+        self.sessions.next += 1;
+        let outgoing = Outgoing { frames: outgoing, is_held_up: is_held_up.clone() };
+        self.sessions.entries.insert(id, Entry { session, peer, frames, is_held_up, ended });
+        Ok(Attached { id, outgoing, ended: told })
+    }
+
+    /// Bytes from the peer. They count once the turn has flushed.
+    pub fn deliver(&mut self, now: Time, id: SessionId, bytes: &[u8]) -> Result<(), Error> {
+        self.live()?;
+        let Some((live, sessions, ..)) = self.parts() else { return Err(Error::Closed) };
+        let Some(entry) = sessions.entries.get_mut(&id) else { return Err(Error::SessionEnded) };
+        if let Err(error) = entry.session.handle_bytes(now, bytes, &mut live.replica) {
+            // It has closed itself and says why when polled.
+            tracing::info!(peer = %entry.peer, %error, "session closed");
+        }
+        Ok(())
+    }
+
+    /// The connection is gone: the session ends without another word.
+    pub fn detach(&mut self, id: SessionId) {
+        let Some(mut entry) = self.sessions.entries.remove(&id) else { return };
+        entry.session.close(ByeCode::Done, 0);
+        if let Ok(live) = self.live() {
+            let status = entry.session.status(&live.replica);
+            // Nobody listens when the connection's task is gone as well.
+            drop(entry.ended.send(status));
+        }
+    }
+}
+
+impl Sessions {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn wake(&self) -> Option<Time> {
+        self.wake
+    }
+
+    pub(super) fn report<D: Disk>(&self, replica: &Replica<D>) -> Vec<(SessionId, Status)> {
+        self.entries.iter().map(|(id, entry)| (*id, entry.session.status(replica))).collect()
+    }
+
+    /// Lets every session send what it can, closes those that fell silent or may no longer talk, removes the ended.
+    pub(super) fn poll<D: Disk>(&mut self, now: Time, replica: &mut Replica<D>) {
+        let version = replica.base().version;
+        let is_moved = self.checked != version;
+        self.checked = version;
+        let mut over = Vec::new();
+        let mut wake = None;
+        for (id, entry) in &mut self.entries {
+            if is_moved && !may_talk(replica, &entry.peer) {
+                entry.session.close(ByeCode::NotAuthorised, 0);
+            }
+            if entry.session.poll_timeout().is_some_and(|at| at <= now) {
+                entry.session.handle_timeout(now);
+            }
+            let is_drained = entry.send(now, replica);
+            if entry.frames.is_closed() || (is_drained && entry.session.is_closed()) {
+                over.push(*id);
+            } else if is_drained {
+                wake = [wake, entry.session.poll_timeout()].into_iter().flatten().min();
+            }
+        }
+        self.wake = wake;
+        for id in over {
+            if let Some(entry) = self.entries.remove(&id) {
+                let status = entry.session.status(replica);
+                drop(entry.ended.send(status));
+            }
+        }
+    }
+
+    /// The disk failed: what the sessions know of the replica may not be so.
+    pub(super) fn end_all<D: Disk>(&mut self, replica: Option<&Replica<D>>, reason: &str) {
+        for entry in std::mem::take(&mut self.entries).into_values() {
+            if let Some(replica) = replica {
+                let mut status = entry.session.status(replica);
+                status.last_error = Some(reason.to_string());
+                drop(entry.ended.send(status));
+            }
+        }
+        self.wake = None;
+    }
+
+    /// An orderly stop: every peer hears goodbye.
+    pub(super) fn close_all<D: Disk>(&mut self, replica: Option<&mut Replica<D>>, now: Time) {
+        if let Some(replica) = replica {
+            for entry in self.entries.values_mut() {
+                entry.session.close(ByeCode::Done, 0);
+            }
+            self.poll(now, replica);
+        }
+        self.entries.clear();
+    }
+}
+
+impl Entry {
+    /// Whether the session has nothing more to say; `false` when the channel is full.
+    fn send<D: Disk>(&mut self, now: Time, replica: &mut Replica<D>) -> bool {
+        loop {
+            let Ok(room) = self.frames.try_reserve() else {
+                self.is_held_up.store(true, Ordering::Release);
+                // Room that came between the question and the flag would otherwise be noticed by nobody.
+                if self.frames.capacity() == 0 || self.frames.is_closed() {
+                    return false;
+                }
+                continue;
+            };
+            match self.session.poll_transmit(now, replica) {
+                Some(bytes) => room.send(bytes),
+                None => return true,
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What an owner does when nobody asks: the home's next Handle, late flushes, idle marks, checkpoints.
+
+use crdt::Time;
+use disk::Disk;
+
+use super::owner::with_causes;
+use super::{Live, Owner, Turn};
+use crate::config::Fsync;
+
+/// After this long without a batch the log gets its mark, which tells damage from a torn tail.
+const IDLE_MS: u64 = 1_000;
+
+/// After this long without a batch a small checkpoint is made, so that the next start has nothing to replay.
+const QUIET_MS: u64 = 10_000;
+
+/// With `os` nobody waits for the flush, but nothing reaches a peer before it.
+const OS_MS: u64 = 5_000;
+
+#[derive(Default)]
+pub(super) struct Upkeep {
+    /// When the late flush is due.
+    flush: Option<Time>,
+    /// When the idle mark is due.
+    idle: Option<Time>,
+    /// When the quiet checkpoint is due.
+    quiet: Option<Time>,
+    /// When the home wants to make a Handle.
+    home: Option<Time>,
+    is_checkpointing: bool,
+    trouble: Option<String>,
+    /// Something failed that may have stopped the replica.
+    is_suspect: bool,
+}
+
+impl Upkeep {
+    /// Whether what was written must be flushed now; if not, when.
+    pub(super) fn is_flush_due(&mut self, now: Time, fsync: Fsync) -> bool {
+        let delay = match fsync {
+            Fsync::Always => return true,
+            Fsync::Interval(span) => u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX),
+            Fsync::Os => OS_MS,
+        };
+        now >= *self.flush.get_or_insert(now.plus_ms(delay))
+    }
+
+    pub(super) fn flushed(&mut self, now: Time) {
+        self.flush = None;
+        self.idle = Some(now.plus_ms(IDLE_MS));
+        self.quiet = Some(now.plus_ms(QUIET_MS));
+    }
+
+    pub(super) fn wake(&self) -> Option<Time> {
+        [self.flush, self.idle, self.quiet, self.home].into_iter().flatten().min()
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+
+    fn note<T, E: std::error::Error>(&mut self, what: &str, outcome: Result<T, E>) -> Option<T> {
+        match outcome {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let text = format!("{what}: {}", with_causes(&error));
+                if self.trouble.as_ref() != Some(&text) {
+                    tracing::warn!("{text}");
+                }
+                self.trouble = Some(text);
+                self.is_suspect = true;
+                None
+            }
+        }
+    }
+}
+
+impl<D: Disk> Owner<D> {
+    /// After the answers of a turn: what became due by them or by time.
+    pub(super) fn keep_up(&mut self, now: Time) {
+        self.keep_home(now);
+        self.keep_sessions(now);
+        self.keep_log(now);
+        if std::mem::take(&mut self.upkeep.is_suspect) {
+            self.suspect();
+            // The caller of the turn has its answer; whatever was lost is said where the replica is opened again.
+            drop(self.settle(now, Fsync::Always, false));
+        }
+    }
+
+    fn keep_sessions(&mut self, now: Time) {
+        let Some((live, sessions, waits, _)) = self.parts() else { return };
+        if !sessions.is_empty() {
+            sessions.poll(now, &mut live.replica);
+        }
+        if !waits.is_empty() {
+            waits.check(&live.replica, &sessions.report(&live.replica));
+        }
+    }
+
+    fn keep_home(&mut self, now: Time) {
+        let Some((live, _, _, upkeep)) = self.parts() else { return };
+        let Live { replica, home: Some(home), registry } = live else { return };
+        if home.due(now, replica).is_some_and(|due| due <= now) && !upkeep.is_checkpointing {
+            let made = home.batch(replica, now, registry);
+            if upkeep.note("the next handle", made).is_some() {
+                upkeep.trouble = None;
+            }
+        }
+        upkeep.home = home.due(now, replica);
+    }
+
+    fn keep_log(&mut self, now: Time) {
+        let Some((live, _, _, upkeep)) = self.parts() else { return };
+        if upkeep.idle.is_some_and(|at| at <= now) {
+            upkeep.idle = None;
+            let marked = live.replica.idle();
+            upkeep.note("the idle mark", marked);
+        }
+        let is_quiet = upkeep.quiet.is_some_and(|at| at <= now);
+        if is_quiet {
+            upkeep.quiet = None;
+        }
+        if (is_quiet || live.replica.checkpoint_due())
+            && !upkeep.is_checkpointing
+            && live.replica.is_flushed()
+        {
+            self.begin_checkpoint();
+        }
+    }
+
+    /// The fold runs on a thread of its own while writes go on; only its end is a turn.
+    fn begin_checkpoint(&mut self) {
+        let slot = self.slot.clone();
+        let Some((live, _, _, upkeep)) = self.parts() else { return };
+        let begun = live.replica.begin_checkpoint();
+        let Some(Some(job)) = upkeep.note("a checkpoint", begun) else { return };
+        upkeep.is_checkpointing = true;
+        std::thread::spawn(move || {
+            let done = job.run();
+            let Some(slot) = slot.upgrade() else { return };
+            let mut done = Some(done);
+            // A slot that closed meanwhile has made its own.
+            drop(slot.call_blocking(0, move |owner: &mut Owner<D>, now| {
+                owner.finish_checkpoint(now, done.take());
+                Turn::Done(Ok(()))
+            }));
+        });
+    }
+
+    fn finish_checkpoint(
+        &mut self,
+        now: Time,
+        done: Option<Result<replica::CheckpointDone<D>, replica::Error>>,
+    ) {
+        let Some((live, _, _, upkeep)) = self.parts() else { return };
+        upkeep.is_checkpointing = false;
+        if let Some(done) = done.and_then(|done| upkeep.note("a checkpoint", done)) {
+            let finished = live.replica.finish_checkpoint(now, done);
+            upkeep.note("a checkpoint", finished);
+        }
+    }
+}

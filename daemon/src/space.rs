@@ -1,0 +1,233 @@
+//! One space on this device: its slot, its local name, and the verbs on its keys.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, RwLock};
+
+use crdt::{Class, CollId, Descriptor, DeviceId, Dot, SpaceId, Time};
+use disk::RealDisk;
+use replica::{Committed, Snapshot, Transaction};
+
+use crate::metrics::SpaceMetrics;
+use crate::slot::{Error, Level, Owner, Slot, Turn};
+
+/// The local note that holds the space's name on this device.
+pub(crate) const NAME_NOTE: &[u8] = b"local/name";
+
+/// The local note that holds where the home was last known to be, one address a line.
+pub(crate) const ADDRESSES_NOTE: &[u8] = b"local/addresses";
+
+/// Longest name of a space or collection: it is a directory in a path and a column in a table.
+pub const NAME_LEN_MAX: usize = 64;
+
+/// The disk of a daemon.
+pub(crate) type DiskOwner = Owner<RealDisk>;
+
+/// One space.
+pub struct Space {
+    /// Its id, the same everywhere.
+    pub id: SpaceId,
+    /// Its name on this device.
+    pub name: String,
+    /// The device of its home; `None` while the space is not open.
+    pub home: Option<DeviceId>,
+    /// Where its home was last known to be.
+    pub addresses: RwLock<Vec<String>>,
+    /// Whoever holds the replica.
+    pub slot: Arc<Slot<RealDisk>>,
+    /// What is counted.
+    pub metrics: Arc<SpaceMetrics>,
+    names: Mutex<Names>,
+}
+
+/// What names of collections mean, as of one version of the base.
+#[derive(Default)]
+struct Names {
+    version: u64,
+    ids: BTreeMap<String, CollId>,
+}
+
+/// What must be at a key for a write to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Condition {
+    /// Anything.
+    #[default]
+    None,
+    /// This write, as the winner.
+    Match(Dot),
+    /// Something.
+    Exists,
+    /// Nothing.
+    Absent,
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// A value.
+    Put(Vec<u8>),
+    /// No value; refused when there is none.
+    Delete,
+}
+
+impl Space {
+    pub(crate) fn new(
+        id: SpaceId,
+        name: String,
+        home: Option<DeviceId>,
+        addresses: Vec<String>,
+        slot: Arc<Slot<RealDisk>>,
+        metrics: Arc<SpaceMetrics>,
+    ) -> Space {
+        let addresses = RwLock::new(addresses);
+        Space { id, name, home, addresses, slot, metrics, names: Mutex::default() }
+    }
+
+    /// The collection of this name in a state of this space.
+    pub fn collection(
+        &self,
+        snapshot: &Snapshot<RealDisk>,
+        name: &str,
+    ) -> Result<Option<CollId>, replica::Error> {
+        let version = snapshot.handle().version;
+        {
+            let mut names = self.names.lock().expect("looking up a name cannot panic");
+            if names.version != version {
+                *names = Names { version, ids: BTreeMap::new() };
+            }
+            if let Some(id) = names.ids.get(name) {
+                return Ok(Some(*id));
+            }
+        }
+        let found = snapshot.collection(name)?;
+        if let Some(id) = found {
+            let mut names = self.names.lock().expect("looking up a name cannot panic");
+            names.ids.insert(name.to_string(), id);
+        }
+        Ok(found)
+    }
+
+    /// A collection was made here: names may mean something else now.
+    pub fn forget_names(&self) {
+        *self.names.lock().expect("looking up a name cannot panic") = Names::default();
+    }
+
+    /// Waits until a commit has gone as far as `level`, at most `timeout`; whether it has.
+    pub async fn reach(&self, dot: Dot, level: Level, timeout: std::time::Duration) -> Result<bool, Error> {
+        if level == Level::Local {
+            return Ok(true);
+        }
+        match tokio::time::timeout(timeout, self.slot.wait(dot, level)).await {
+            Ok(reached) => reached.map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+}
+
+/// The command of one write at one key.
+pub(crate) fn write_key(
+    coll: CollId,
+    key: Vec<u8>,
+    write: Write,
+    condition: Condition,
+) -> impl FnMut(&mut DiskOwner, Time) -> Turn<Committed> + Send + 'static {
+    move |owner, now| {
+        transact(owner, now, |tx| {
+            let is_delete = write == Write::Delete;
+            if condition != Condition::None || is_delete {
+                let found = tx.read(coll, &key)?.map(|read| read.winner.dot);
+                condition.check(found)?;
+                if is_delete && found.is_none() {
+                    return Err(Error::NoKey);
+                }
+            }
+            match &write {
+                Write::Put(value) => tx.put(coll, &key, value)?,
+                Write::Delete => tx.delete(coll, &key)?,
+            }
+            Ok(())
+        })
+        .into()
+    }
+}
+
+/// One transaction on the owner's turn.
+pub(crate) fn transact(
+    owner: &mut DiskOwner,
+    now: Time,
+    body: impl FnOnce(&mut Transaction<RealDisk>) -> Result<(), Error>,
+) -> Result<Committed, Error> {
+    let live = owner.live()?;
+    let mut transaction = live.replica.begin();
+    body(&mut transaction)?;
+    Ok(live.replica.commit(now, transaction, Class::Normal)?)
+}
+
+/// The command that makes a collection, or finds that it is there.
+pub(crate) fn create_collection(
+    descriptor: Descriptor,
+) -> impl FnMut(&mut DiskOwner, Time) -> Turn<CollId> + Send + 'static {
+    move |owner, now| {
+        let make = |owner: &mut DiskOwner| {
+            let live = owner.live()?;
+            let id = descriptor.id();
+            let mut transaction = live.replica.begin();
+            if transaction.snapshot().descriptor(id)?.is_none() {
+                transaction.create_collection(&descriptor)?;
+                live.replica.commit(now, transaction, Class::Normal)?;
+            }
+            Ok(id)
+        };
+        make(owner).into()
+    }
+}
+
+impl Condition {
+    fn check(self, found: Option<Dot>) -> Result<(), Error> {
+        let is_met = match self {
+            Condition::None => true,
+            Condition::Match(dot) => found == Some(dot),
+            Condition::Exists => found.is_some(),
+            Condition::Absent => found.is_none(),
+        };
+        if is_met {
+            return Ok(());
+        }
+        let wanted = match self {
+            Condition::Match(dot) => dot.to_string(),
+            Condition::Exists => "any value".to_string(),
+            Condition::None | Condition::Absent => "no value".to_string(),
+        };
+        let found = found.map_or_else(|| "no value".to_string(), |dot| dot.to_string());
+        Err(Error::Precondition { found, wanted })
+    }
+}
+
+/// Why a name is none, if it is none.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '~');
+    if name.is_empty() || name.len() > NAME_LEN_MAX || !name.chars().all(allowed) || name.starts_with('.') {
+        return Err(format!(
+            "{name:?} is not a name: letters, digits, `-`, `_`, `.` and `~`, at most {NAME_LEN_MAX} bytes, \
+             not starting with `.`"
+        ));
+    }
+    if name.parse::<SpaceId>().is_ok() {
+        return Err(format!("{name} reads as an id, so it cannot be a name"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_a_path_can_hold() {
+        for name in ["telemetry", "a-b_c.d", "Ünit4"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in ["", ".", "..", "a/b", "a b", &"x".repeat(65), &"0".repeat(64)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}
