@@ -18,81 +18,67 @@ pub(crate) struct Candidate {
     pub(crate) manifest: Manifest,
 }
 
-/// Everything that the folder says about itself.
-pub(crate) struct Found {
-    /// Those whose files are all there to the lengths named, the newest first.
-    pub(crate) complete: Vec<Candidate>,
-    /// The highest sequence seen, complete or not.
-    pub(crate) sequence: u64,
-    /// The highest count of opens seen.
-    pub(crate) opens: u64,
-    /// Packs that one of them names.
-    pub(crate) named: BTreeSet<String>,
+/// What the slots say, complete or not.
+pub(crate) struct InSlots {
+    /// The newest first; never empty.
+    pub(crate) all: Vec<Candidate>,
 }
 
 impl Candidate {
     pub(crate) fn names_pack(&self, name: &str) -> bool {
         self.manifest.packs.iter().any(|pack| pack.name == name)
     }
+
+    /// The first file that is not there to the length it should have.
+    pub(crate) fn first_missing<D: Disk>(&self, disk: &D) -> Result<Option<(String, u64)>, Error> {
+        let packs = self.manifest.packs.iter().map(|pack| (format!("{PACKS}/{}", pack.name), pack.len));
+        let segments = self.manifest.segments.iter().map(|(name, len)| (format!("{WAL}/{name}"), *len));
+        for (name, len) in packs.chain(segments) {
+            if file_len(disk, &name)?.is_none_or(|found| found < len) {
+                return Ok(Some((name, len)));
+            }
+        }
+        Ok(None)
+    }
 }
 
-/// Reads both slots; and, where neither is complete, the copies that packs carry.
+impl InSlots {
+    /// Reads both slots.
+    pub(crate) fn read<D: Disk>(slots: &Slots<D>) -> Result<Self, Error> {
+        let mut all = Vec::new();
+        for (slot, body) in slots.read()? {
+            all.push(Candidate { source: Source::Slot { slot }, manifest: Manifest::decode(&body)? });
+        }
+        if all.is_empty() {
+            return Err(Error::NoManifest);
+        }
+        newest_first(&mut all);
+        Ok(Self { all })
+    }
+
+    /// The highest sequence and the highest count of opens.
+    pub(crate) fn highest(&self) -> (u64, u64) {
+        let highest = |number: fn(&Manifest) -> u64| self.all.iter().map(|found| number(&found.manifest)).max();
+        let sequence = highest(|manifest| manifest.sequence).unwrap_or(0);
+        (sequence, highest(|manifest| manifest.opens).unwrap_or(0))
+    }
+
+    /// Packs that they name.
+    pub(crate) fn named_packs(&self) -> BTreeSet<String> {
+        let packs = self.all.iter().flat_map(|found| &found.manifest.packs);
+        packs.map(|pack| pack.name.clone()).collect()
+    }
+}
+
+fn newest_first(candidates: &mut [Candidate]) {
+    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.manifest.sequence));
+}
+
+/// The manifests that packs carry, the newest first. A pack that is not whole carries none.
 ///
-/// A folder copied while it ran may hold packs and log of a moment before its manifest. The files of that moment were
+/// A folder copied while it ran may hold packs or log of a moment before its manifest. The files of that moment were
 /// still there, and so was a manifest that they are complete for: the copy in the newest pack that was copied.
-pub(crate) fn candidates<D: Disk>(disk: &D, slots: &Slots<D>) -> Result<Found, Error> {
-    let mut all = Vec::new();
-    for (slot, body) in slots.read()? {
-        all.push(Candidate { source: Source::Slot { slot }, manifest: Manifest::decode(&body)? });
-    }
-    if all.is_empty() {
-        return Err(Error::NoManifest);
-    }
-    let mut complete = complete(disk, &mut all)?;
-    if complete.is_empty() {
-        let missing = first_missing(disk, &all[0].manifest)?;
-        all.extend(copies(disk)?);
-        complete = self::complete(disk, &mut all)?;
-        if complete.is_empty() {
-            let (name, len) = missing.expect("a manifest is complete or lacks a file");
-            return Err(Error::Incomplete { name, len });
-        }
-    }
-    let packs = all.iter().flat_map(|candidate| &candidate.manifest.packs);
-    Ok(Found {
-        complete,
-        sequence: all.iter().map(|candidate| candidate.manifest.sequence).max().unwrap_or(0),
-        opens: all.iter().map(|candidate| candidate.manifest.opens).max().unwrap_or(0),
-        named: packs.map(|pack| pack.name.clone()).collect(),
-    })
-}
-
-/// The complete ones; all of them sorted, the newest first.
-fn complete<D: Disk>(disk: &D, all: &mut [Candidate]) -> Result<Vec<Candidate>, Error> {
-    all.sort_by_key(|candidate| std::cmp::Reverse(candidate.manifest.sequence));
-    let mut complete = Vec::new();
-    for candidate in all.iter() {
-        if first_missing(disk, &candidate.manifest)?.is_none() {
-            complete.push(candidate.clone());
-        }
-    }
-    Ok(complete)
-}
-
-/// The first file that is not there to the length a manifest names.
-fn first_missing<D: Disk>(disk: &D, manifest: &Manifest) -> Result<Option<(String, u64)>, Error> {
-    let packs = manifest.packs.iter().map(|pack| (format!("{PACKS}/{}", pack.name), pack.len));
-    let segments = manifest.segments.iter().map(|(name, len)| (format!("{WAL}/{name}"), *len));
-    for (name, len) in packs.chain(segments) {
-        if file_len(disk, &name)?.is_none_or(|found| found < len) {
-            return Ok(Some((name, len)));
-        }
-    }
-    Ok(None)
-}
-
-/// The manifests that packs carry. A pack that is not whole carries none.
-fn copies<D: Disk>(disk: &D) -> Result<Vec<Candidate>, Error> {
+pub(crate) fn copies<D: Disk>(disk: &D) -> Result<Vec<Candidate>, Error> {
     let mut copies = Vec::new();
     let names =
         disk.list(PACKS).map_err(|source| Error::Disk { action: "list", name: PACKS.into(), source })?;
@@ -105,6 +91,7 @@ fn copies<D: Disk>(disk: &D) -> Result<Vec<Candidate>, Error> {
         manifest.packs.iter_mut().filter(|named| named.name == name).for_each(|named| named.len = len);
         copies.push(Candidate { source: Source::Pack { name }, manifest });
     }
+    newest_first(&mut copies);
     Ok(copies)
 }
 

@@ -9,7 +9,7 @@ use disk::Disk;
 use wal::{Log, Options, Position};
 
 use crate::author::Author;
-use crate::candidate::{Candidate, candidates};
+use crate::candidate::{Candidate, InSlots, copies};
 use crate::changes::Changes;
 use crate::error::Error;
 use crate::folder::{PACKS, WAL};
@@ -37,13 +37,16 @@ impl<D: Disk> Replica<D> {
             Mode::ReadWrite => Slots::open(&disk)?,
             Mode::ReadOnly => Slots::open_read(&disk)?,
         };
-        let found = candidates(&disk, &slots)?;
-        let (candidate, log, recovered) = open_newest(&disk, found.complete, options.mode, found.opens + 1)?;
+        let in_slots = InSlots::read(&slots)?;
+        let (sequence, opens) = in_slots.highest();
+        let (candidate, log, recovered) = open_newest(&disk, &in_slots, options.mode, opens + 1)?;
         let mut replica = assemble(disk, slots, &candidate, log, &options, lock)?;
         let mut replay = Replay::default();
         replica.replay(options.now, &mut replay)?;
         if options.mode == Mode::ReadWrite {
-            replica.settle(options.now, found.sequence, found.opens + 1, &candidate, found.named)?;
+            let mut named = in_slots.named_packs();
+            named.extend(candidate.manifest.packs.iter().map(|pack| pack.name.clone()));
+            replica.settle(options.now, sequence, opens + 1, &candidate, named)?;
         }
         replica.visible_end = replica.log.end();
         replica.show();
@@ -277,36 +280,53 @@ fn lock<D: Disk>(disk: &D) -> Result<D::Lock, Error> {
     disk.lock("lock").map_err(|source| Error::Disk { action: "lock", name: "lock".into(), source })
 }
 
-/// Opens the log for the newest manifest that it reaches up to.
+/// The newest manifest whose files are all there, with the log opened for it.
 ///
 /// A log that ends before a manifest's position was copied earlier than that manifest: an older one fits it.
-fn open_newest<D: Disk>(
-    disk: &D,
-    complete: Vec<Candidate>,
-    mode: Mode,
-    opens: u64,
-) -> Result<(Candidate, Log<D>, wal::Recovered), Error> {
+fn open_newest<D: Disk>(disk: &D, in_slots: &InSlots, mode: Mode, opens: u64) -> Result<Opening<D>, Error> {
     let mut refused = None;
-    for candidate in complete {
-        let options = Options { from: candidate.manifest.log_start, ..Options::default() };
-        let wal = disk.within(WAL);
-        let opened = match mode {
-            Mode::ReadWrite => Log::open(wal, options, opens),
-            Mode::ReadOnly => Log::open_read(wal, options),
-        };
-        match opened {
-            Ok((log, recovered)) if recovered.end >= candidate.manifest.position => {
-                return Ok((candidate, log, recovered));
-            }
-            Ok((_, recovered)) => {
-                let len = candidate.manifest.position.0 - recovered.end.0;
-                let short = Error::Incomplete { name: WAL.into(), len };
-                refused.get_or_insert(short);
-            }
-            Err(error) => drop(refused.get_or_insert(error.into())),
+    for candidate in &in_slots.all {
+        match open_one(disk, candidate, mode, opens)? {
+            Ok(opened) => return Ok(opened),
+            Err(missing) => drop(refused.get_or_insert(missing)),
         }
     }
-    Err(refused.unwrap_or(Error::NoManifest))
+    for candidate in copies(disk)? {
+        if let Ok(opened) = open_one(disk, &candidate, mode, opens)? {
+            return Ok(opened);
+        }
+    }
+    let (name, len) = refused.expect("there is a manifest, and it was refused");
+    Err(Error::Incomplete { name, len })
+}
+
+/// A manifest that counts, and the log after it.
+type Opening<D> = (Candidate, Log<D>, wal::Recovered);
+/// What is missing: a file, and the length it should have.
+type Missing = (String, u64);
+
+fn open_one<D: Disk>(
+    disk: &D,
+    candidate: &Candidate,
+    mode: Mode,
+    opens: u64,
+) -> Result<Result<Opening<D>, Missing>, Error> {
+    if let Some(missing) = candidate.first_missing(disk)? {
+        return Ok(Err(missing));
+    }
+    let Manifest { log_start, position, .. } = candidate.manifest;
+    let options = Options { from: log_start, ..Options::default() };
+    let opened = match mode {
+        Mode::ReadWrite => Log::open(disk.within(WAL), options, opens),
+        Mode::ReadOnly => Log::open_read(disk.within(WAL), options),
+    };
+    let short = Ok(Err((WAL.to_owned(), position.0 - log_start.0)));
+    match opened {
+        Ok((log, recovered)) if recovered.end >= position => Ok(Ok((candidate.clone(), log, recovered))),
+        Ok(_) | Err(wal::Error::Damaged { damage: wal::Damage::Short, .. } | wal::Error::Missing { .. }) => short,
+        // Anything else is damage, and no older manifest makes it good.
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn assemble<D: Disk>(

@@ -1,1 +1,177 @@
-//! 
+//! Every call to the disk fails once, or the power goes at it: what was flushed is there, and nothing half.
+
+use std::collections::BTreeMap;
+
+use disk::{Fault, Faults, MemoryDisk};
+use replica::{Error, Mode};
+
+use crate::space::{Local, NOW, Space, coll, contents, key, put};
+
+type State = BTreeMap<String, String>;
+
+/// What a run may leave behind: the last state that was promised, and those that were on their way.
+#[derive(Default)]
+struct Promise {
+    acknowledged: State,
+    possible: Vec<State>,
+}
+
+impl Promise {
+    fn write(&mut self, name: &str, value: &str) {
+        let mut next = self.possible.last().unwrap_or(&self.acknowledged).clone();
+        next.insert(name.into(), value.into());
+        self.possible.push(next);
+    }
+
+    fn remove(&mut self, name: &str) {
+        let mut next = self.possible.last().unwrap_or(&self.acknowledged).clone();
+        next.remove(name);
+        self.possible.push(next);
+    }
+
+    fn flushed(&mut self) {
+        if let Some(last) = self.possible.pop() {
+            self.acknowledged = last;
+        }
+        self.possible.clear();
+    }
+
+    fn allows(&self, state: &State) -> bool {
+        *state == self.acknowledged || self.possible.contains(state)
+    }
+}
+
+/// A life with everything in it: batches, deletes, large values, checkpoints, new Handles, and another open.
+fn live(space: &Space, disk: &MemoryDisk, promise: &mut Promise) -> Result<(), Error> {
+    let mut replica = space.try_create(0, disk, space.founded())?;
+    for round in 0..3 {
+        for n in 0..3 {
+            write(&mut replica, promise, &format!("k{n}"), &format!("{round}.{n}"))?;
+        }
+        flush(&mut replica, promise)?;
+        let large = format!("{round}").repeat(3000);
+        write(&mut replica, promise, "large", &large)?;
+        let mut transaction = replica.begin();
+        transaction.delete(coll(), &key("k1")).expect("a good key");
+        commit(&mut replica, transaction)?;
+        promise.remove("k1");
+        flush(&mut replica, promise)?;
+        match round {
+            0 => replica.checkpoint(NOW)?,
+            1 => space.try_anchor(NOW, &mut replica)?,
+            _ => {}
+        }
+        write(&mut replica, promise, "last", &format!("{round}"))?;
+        flush(&mut replica, promise)?;
+        drop(replica);
+        replica = space.try_open(0, disk, 10 + round, Mode::ReadWrite)?.0;
+    }
+    Ok(())
+}
+
+fn write(replica: &mut Local, promise: &mut Promise, name: &str, value: &str) -> Result<(), Error> {
+    let written = put(replica, NOW, name, value);
+    // Whether the record of a failed write is on the disk is not known.
+    promise.write(name, value);
+    written.map(drop).map_err(unwrap_replica)
+}
+
+fn commit(replica: &mut Local, transaction: replica::Transaction<MemoryDisk>) -> Result<(), Error> {
+    replica.commit(NOW, transaction, crdt::Class::Normal).map(drop).map_err(unwrap_replica)
+}
+
+fn unwrap_replica(error: replica::CommitError) -> Error {
+    match error {
+        replica::CommitError::Replica(error) => error,
+        error => panic!("a lone writer meets no conflict: {error}"),
+    }
+}
+
+fn flush(replica: &mut Local, promise: &mut Promise) -> Result<(), Error> {
+    replica.flush()?;
+    promise.flushed();
+    Ok(())
+}
+
+/// Runs a life in which the `n`-th call goes wrong, then recovers. `false` once there is no `n`-th call.
+fn survives(n: u64, fault: Fault, seed: u64) -> bool {
+    let space = Space::new(1);
+    let disk = MemoryDisk::new(seed);
+    disk.set_faults(Faults::none().nth_call(n, fault));
+    let mut promise = Promise::default();
+    let end = live(&space, &disk, &mut promise);
+    if disk.faults_fired() == 0 {
+        end.expect("a life without faults ends well");
+        return false;
+    }
+    disk.set_faults(Faults::none());
+    if end.is_err() {
+        disk.crash();
+    }
+    let opened = space.try_open(0, &disk, 99, Mode::ReadWrite);
+    let mut replica = match opened {
+        Ok((replica, _)) => replica,
+        Err(Error::NoManifest) => {
+            assert!(promise.acknowledged.is_empty(), "call {n}: what was flushed is gone");
+            space.create(0, &disk)
+        }
+        Err(error) => panic!("call {n}, {fault:?}: {error:?}"),
+    };
+    let found = contents(&replica);
+    assert!(promise.allows(&found), "call {n}, {fault:?}: {found:?} instead of {:?}", promise.acknowledged);
+    let report = replica.verify().expect("it can be checked");
+    assert_eq!(report.problems, [""; 0], "call {n}, {fault:?}");
+    put(&mut replica, NOW, "after", "all").expect("it goes on");
+    replica.flush().expect("it goes on");
+    space.anchor(NOW, &mut replica);
+    true
+}
+
+fn exhaust(fault: Fault, seed: u64) {
+    let calls = (0..).take_while(|n| survives(*n, fault, seed)).count();
+    assert!(calls > 50, "a life makes many calls, not {calls}");
+}
+
+#[test]
+fn power_goes_at_every_call() {
+    exhaust(Fault::PowerCut, 1);
+}
+
+#[test]
+fn power_goes_at_every_call_and_other_sectors_survive() {
+    exhaust(Fault::PowerCut, 2);
+}
+
+#[test]
+fn every_call_fails_once() {
+    exhaust(Fault::Error, 3);
+}
+
+#[test]
+fn space_runs_out_at_every_call() {
+    exhaust(Fault::NoSpace, 4);
+}
+
+#[test]
+fn every_call_is_short_once() {
+    exhaust(Fault::Short, 5);
+}
+
+#[test]
+fn failed_flush_stops_the_replica_and_opening_it_recovers() {
+    let space = Space::new(1);
+    let disk = MemoryDisk::new(6);
+    let mut replica = space.create(0, &disk);
+    put(&mut replica, NOW, "a", "1").unwrap();
+    replica.flush().unwrap();
+    put(&mut replica, NOW, "b", "2").unwrap();
+    disk.set_faults(Faults::none().nth(disk::Operation::Flush, 0, Fault::Error));
+    assert!(replica.flush().is_err());
+    assert!(matches!(replica.flush(), Err(Error::Stopped)));
+    assert!(matches!(put(&mut replica, NOW, "c", "3"), Err(replica::CommitError::Replica(Error::Stopped))));
+    assert!(matches!(replica.checkpoint(NOW), Err(Error::Stopped)));
+    assert_eq!(contents(&replica).len(), 1, "what was not flushed is not shown");
+    drop(replica);
+    disk.crash();
+    assert_eq!(contents(&space.open(0, &disk, 7))["a"], "1");
+}

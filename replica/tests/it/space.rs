@@ -23,6 +23,7 @@ pub(crate) struct Space {
     pub(crate) genesis: Genesis,
     pub(crate) home: DeviceKey,
     pub(crate) devices: Vec<DeviceKey>,
+    pub(crate) limits: Limits,
     handle: Handle,
     nodes: Vec<(Kind, Hash, Vec<u8>)>,
 }
@@ -40,7 +41,7 @@ impl Space {
             params: Vec::new(),
         };
         let (handle, nodes) = found(&genesis, &home, &devices);
-        Self { genesis, home, devices, handle, nodes }
+        Self { genesis, home, devices, limits: Limits::default(), handle, nodes }
     }
 
     /// A replica that starts with the first Handle.
@@ -68,7 +69,7 @@ impl Space {
                 origin,
                 seed: [device as u8; 32],
                 now: NOW,
-                limits: Limits::default(),
+                limits: self.limits,
             },
         )
     }
@@ -82,7 +83,7 @@ impl Space {
             device: self.devices[device].clone(),
             seed: [seed; 32],
             now: NOW,
-            limits: Limits::default(),
+            limits: self.limits,
             mode,
         };
         Replica::open(disk.clone(), options)
