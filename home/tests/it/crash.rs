@@ -1,6 +1,6 @@
 //! A home that stops between any two steps opens again and goes on: no Handle twice, no admission lost or paid twice.
 
-use disk::{Fault, Faults, MemoryDisk};
+use disk::{Disk, Fault, Faults, MemoryDisk};
 use home::{Admission, Error, MemoryRegistry, Mishap, RedbRegistry, Registry, Verdict};
 
 use crate::world::{Device, NOW, Owner, assert_converged, fingerprint, meet, open_home, request, seed};
@@ -63,6 +63,40 @@ fn a_crash_at_any_call_to_the_disk_leaves_a_home_that_goes_on() {
         assert_eq!((owner.registered(), owner.device.tail()), (owner.device.version(), 0), "call {call}");
         if is_over {
             assert!(call > 5, "the crashes fell within the batch");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_that_takes_manifest_and_registry_at_once_leaves_them_level() {
+    for call in 0.. {
+        let owner = Owner::found();
+        let mut device = owner.device;
+        device.disk.create_dir("registry").unwrap();
+        let folder = device.disk.within("registry");
+        let mut registry = RedbRegistry::open(&folder, &[device.replica.base().clone()]).unwrap();
+        let mut home = open_home(&mut device, fingerprint("folder"), &mut registry);
+        device.put(NOW, "a", "1");
+        device.disk.set_faults(Faults::none().nth_call(call, Fault::PowerCut));
+        let answer = home.batch(&mut device.replica, NOW, &mut registry);
+        let is_over = device.disk.faults_fired() == 0;
+        device.disk.set_faults(Faults::none());
+        drop(registry);
+        let mut device = device.crash();
+        let mut registry = RedbRegistry::open(&folder, &[device.replica.base().clone()]).unwrap();
+        let mut home = open_home(&mut device, fingerprint("folder"), &mut registry);
+        let space = device.replica.space();
+        assert_eq!(
+            registry.get(&space).unwrap().as_ref(),
+            Some(device.replica.base()),
+            "call {call}: {answer:?}"
+        );
+        device.put(NOW, "b", "2");
+        assert!(home.batch(&mut device.replica, NOW, &mut registry).unwrap().is_some(), "call {call}");
+        assert_eq!((device.get("a").as_deref(), device.tail()), (Some("1"), 0), "call {call}");
+        if is_over {
+            assert!(call > 10, "the cuts fell within manifest and registry");
             return;
         }
     }

@@ -109,5 +109,6 @@ fn a_registry_that_fell_back_gets_its_handle_again() {
     owner.device.put(NOW, "b", "2");
     owner.registry.plan(Mishap::Regress);
     assert_eq!(owner.batch(NOW), Some(3));
+    assert_eq!(owner.registered(), 3);
     assert_one_history(&owner.registry, &owner);
 }
