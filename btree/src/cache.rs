@@ -26,8 +26,9 @@ pub struct Cache {
 }
 
 struct Sets {
-    places: Vec<Option<Arc<Node>>>,
-    hashes: Vec<Hash>,
+    /// Part of the hash at each place. Those of one set fill a cache line: a look-up reads one, not one a place.
+    tags: Vec<u64>,
+    places: Vec<Option<(Hash, Arc<Node>)>>,
     used: Vec<u64>,
     tick: u64,
 }
@@ -38,12 +39,7 @@ impl Cache {
     pub fn new(len_max: usize) -> Cache {
         let sets = (len_max / NODE_LEN_TYPICAL / WAYS).next_power_of_two();
         let places = sets * WAYS;
-        let sets = Sets {
-            places: vec![None; places],
-            hashes: vec![Hash([0; 32]); places],
-            used: vec![0; places],
-            tick: 0,
-        };
+        let sets = Sets { tags: vec![0; places], places: vec![None; places], used: vec![0; places], tick: 0 };
         Cache { sets: Arc::new(Mutex::new(sets)) }
     }
 
@@ -71,31 +67,38 @@ impl Default for Cache {
 impl Sets {
     fn places_of(&self, hash: &Hash) -> std::ops::Range<usize> {
         let sets = self.places.len() / WAYS;
-        let spread = u64::from_le_bytes(*hash.0.first_chunk().expect("a hash has 32 bytes")) as usize;
-        let first = (spread & (sets - 1)) * WAYS;
+        let first = (word(hash, 0) as usize & (sets - 1)) * WAYS;
         first..first + WAYS
     }
 
+    fn find(&self, hash: &Hash) -> Option<usize> {
+        let tag = word(hash, 1);
+        self.places_of(hash).find(|place| {
+            self.tags[*place] == tag && self.places[*place].as_ref().is_some_and(|(found, _)| found == hash)
+        })
+    }
+
     fn get(&mut self, kind: Kind, hash: &Hash) -> Option<Arc<Node>> {
-        let place = self.places_of(hash).find(|place| self.hashes[*place] == *hash)?;
-        let node = self.places[place].as_ref().filter(|node| node.kind() == kind)?;
+        let place = self.find(hash)?;
+        let (_, node) = self.places[place].as_ref().filter(|(_, node)| node.kind() == kind)?;
         self.tick += 1;
         self.used[place] = self.tick;
         Some(node.clone())
     }
 
     fn insert(&mut self, hash: Hash, node: Arc<Node>) {
-        let places = self.places_of(&hash);
-        let place = places
-            .clone()
-            .find(|place| self.hashes[*place] == hash)
-            .or_else(|| places.min_by_key(|place| self.used[*place]))
-            .expect("a set has places");
+        let oldest = || self.places_of(&hash).min_by_key(|place| self.used[*place]);
+        let place = self.find(&hash).or_else(oldest).expect("a set has places");
         self.tick += 1;
         self.used[place] = self.tick;
-        self.hashes[place] = hash;
-        self.places[place] = Some(node);
+        self.tags[place] = word(&hash, 1);
+        self.places[place] = Some((hash, node));
     }
+}
+
+/// Eight bytes of a hash, which are as good as random.
+fn word(hash: &Hash, i: usize) -> u64 {
+    u64::from_le_bytes(*hash.0[8 * i..].first_chunk().expect("a hash has four words"))
 }
 
 #[cfg(test)]

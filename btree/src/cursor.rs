@@ -105,12 +105,12 @@ impl<D: Disk> Cursor<'_, D> {
 
     /// The time of the entry.
     pub fn hlc(&self) -> u64 {
-        self.leaf().row(self.current).stamp
+        self.leaf().stamp(self.current)
     }
 
     /// The payload of the entry.
     pub fn payload(&self) -> &[u8] {
-        self.leaf().row(self.current).payload
+        self.leaf().payload(self.current)
     }
 
     fn leaf(&self) -> &Node {

@@ -253,14 +253,14 @@ impl Node {
     /// The value of an entry of a leaf.
     pub fn value(&self, i: usize) -> Value {
         debug_assert!(self.is_leaf(), "only leaves hold values");
-        Value { hlc: self.layout.stamp.get(&self.bytes, i), payload: self.payload(i).to_vec() }
+        Value { hlc: self.stamp(i), payload: self.payload(i).to_vec() }
     }
 
     /// What a branch says of a child.
     pub fn child(&self, i: usize) -> Child {
         debug_assert!(!self.is_leaf(), "only branches have children");
         let hash = self.payload(i).try_into().expect("a branch holds a hash of 32 bytes for each child");
-        let (count, bytes) = (self.layout.stamp.get(&self.bytes, i), self.layout.size.get(&self.bytes, i));
+        let (count, bytes) = (self.stamp(i), self.layout.size.get(&self.bytes, i));
         Child { hash: Hash(hash), count, bytes }
     }
 
@@ -270,7 +270,7 @@ impl Node {
             suffix: self.suffix(i),
             writer: self.writer(i),
             seq: self.layout.seq.get(&self.bytes, i),
-            stamp: self.layout.stamp.get(&self.bytes, i),
+            stamp: self.stamp(i),
             size: self.layout.size.get(&self.bytes, i),
             payload: self.payload(i),
         }
@@ -330,7 +330,13 @@ impl Node {
         &self.bytes[self.layout.names_at..][start..end]
     }
 
-    fn payload(&self, i: usize) -> &[u8] {
+    /// An entry's time, or the number of entries below a child.
+    pub(crate) fn stamp(&self, i: usize) -> u64 {
+        self.layout.stamp.get(&self.bytes, i)
+    }
+
+    /// An entry's payload, or a child's hash.
+    pub(crate) fn payload(&self, i: usize) -> &[u8] {
         if !self.is_leaf() {
             return &self.bytes[self.layout.payload_ends_at + i * HASH_LEN..][..HASH_LEN];
         }

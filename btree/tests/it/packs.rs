@@ -173,17 +173,16 @@ fn nodes_that_no_tree_reaches_are_dropped_and_chunks_stay() {
 fn a_vector_tree_and_a_data_tree_of_the_same_rows_have_different_roots() {
     let nodes = Nodes::new(MemoryDisk::new(2), SALT);
     let mut fresh = Fresh::new(SALT);
-    let row = [([7u8; 24].as_slice(), &[0; 32]).into()]
-        .map(|(writer, dot): (&[u8], &[u8; 32])| [writer, dot].concat());
+    let row = [[7u8; 24].as_slice(), &[0; 32]].concat();
     let mut root = |kind| {
-        let change = (row[0].clone(), Some(value(1, 48)));
+        let change = (row.clone(), Some(value(1, 48)));
         apply(&nodes, &mut fresh, kind, &btree::empty_root(kind), [change]).expect("in memory")
     };
     let (data, vector) = (root(Kind::Data), root(Kind::Vector));
     assert_ne!(data, vector);
     let source = Source::new(&nodes, &fresh);
-    assert_eq!(get(source, Kind::Vector, &vector, &row[0]).expect("in memory"), Some(value(1, 48)));
-    assert!(matches!(get(source, Kind::Data, &vector, &row[0]), Err(Error::Missing { .. })));
+    assert_eq!(get(source, Kind::Vector, &vector, &row).expect("in memory"), Some(value(1, 48)));
+    assert!(matches!(get(source, Kind::Data, &vector, &row), Err(Error::Missing { .. })));
 }
 
 #[test]
