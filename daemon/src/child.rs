@@ -86,7 +86,7 @@ impl Daemon {
         self.ready
             .split_whitespace()
             .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
-            .unwrap_or("-")
+            .unwrap_or("off")
     }
 
     pub(crate) fn data(&self) -> &Path {

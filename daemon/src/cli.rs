@@ -13,6 +13,7 @@ pub(crate) mod output;
 mod peer;
 mod put;
 mod scan;
+mod serve;
 mod space;
 mod status;
 pub(crate) mod target;
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     Dev(dev::DevArguments),
     /// Make the data directory, the device key and a commented strandline.yaml
     Init(init::InitArguments),
+    /// Run the daemon until SIGTERM or Ctrl-C
+    Serve(serve::ServeArguments),
     /// Spaces, peers, outbox, disk and clock at a glance
     Status(status::StatusArguments),
     /// Create, list and show spaces; invite devices and join
@@ -105,10 +108,11 @@ pub(crate) fn run() -> ExitCode {
     match dispatch(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if failure.exit != 0 {
-                failure.print(global.json);
+            let exit = failure.exit;
+            if exit != 0 {
+                global.paste_ready(failure).print(global.json);
             }
-            ExitCode::from(failure.exit)
+            ExitCode::from(exit)
         }
     }
 }
@@ -119,6 +123,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Demo(demo) => wait(crate::demo::run(global, &demo)),
         Command::Dev(dev) => wait(dev::run(global, &dev)),
         Command::Init(init) => init::run(global, &init),
+        Command::Serve(serve) => serve::run(global, serve),
         Command::Status(status) => wait(status::run(global, &status)),
         Command::Space(space) => wait(space::run(global, space)),
         Command::Collection(collection) => wait(collection::run(global, collection)),
@@ -175,6 +180,17 @@ impl Global {
             Failure::usage("no data directory: neither --data, STRANDLINE_DATA nor HOME is set")
                 .cure("strandline --data DIR …")
         })
+    }
+
+    /// A cure that is a command is about the same directory as the command that failed.
+    fn paste_ready(&self, mut failure: Failure) -> Failure {
+        let is_environment = std::env::var_os("STRANDLINE_DATA").map(PathBuf::from) == self.data;
+        if let (Some(data), Some(cure), false) = (&self.data, &failure.cure, is_environment)
+            && let Some(rest) = cure.strip_prefix("strandline ").filter(|rest| !rest.starts_with("--data"))
+        {
+            failure.cure = Some(format!("strandline --data {} {rest}", data.display()));
+        }
+        failure
     }
 
     /// A connection to the daemon of that directory.

@@ -203,8 +203,12 @@ fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     let exit = match status {
         StatusCode::BAD_REQUEST => EXIT_USAGE,
         StatusCode::NOT_FOUND => EXIT_NOT_FOUND,
-        StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED | StatusCode::FORBIDDEN => EXIT_CONFLICT,
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_EARLY => EXIT_UNAVAILABLE,
+        StatusCode::CONFLICT
+        | StatusCode::PRECONDITION_FAILED
+        | StatusCode::FORBIDDEN
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::INSUFFICIENT_STORAGE => EXIT_CONFLICT,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT | StatusCode::TOO_EARLY => EXIT_UNAVAILABLE,
         _ => EXIT_FAILED,
     };
     match serde_json::from_slice::<Problem>(body) {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::Global;
 use super::failure::{Failure, stdout_failure};
 use super::get::value_text;
-use super::scan::{MIDWAY, Range, entry};
+use super::scan::{Range, entry};
 use super::target::Target;
 
 /// Which part of a collection, in which format, where to.
@@ -77,10 +77,6 @@ impl Sheet {
     fn add(&mut self, line: &[u8]) -> Result<(), Failure> {
         match self {
             Sheet::Ndjson(sink) => {
-                // A failure the daemon met midway is a line too, and must not end up in the export.
-                if line.starts_with(MIDWAY) {
-                    entry(line)?;
-                }
                 sink.write_all(line)
                     .and_then(|()| sink.write_all(b"\n"))
                     .map_err(|error| stdout_failure(&error))

@@ -83,7 +83,7 @@ pub(crate) async fn run(global: &Global, arguments: &ScanArguments) -> Result<()
     let mut lines = arguments.range.open(&mut client, &arguments.target, arguments.keys_only).await?;
     let mut printer = Printer::new();
     while let Some(line) = lines.next().await? {
-        if global.json && !line.starts_with(MIDWAY) {
+        if global.json {
             printer.line(line)?;
             continue;
         }
@@ -96,25 +96,8 @@ pub(crate) async fn run(global: &Global, arguments: &ScanArguments) -> Result<()
     printer.finish()
 }
 
-/// One line of a stream; the daemon reports a failure midway as a line of its own.
+/// One line of a stream.
 pub(crate) fn entry(line: &[u8]) -> Result<Entry, Failure> {
-    if line.starts_with(MIDWAY) {
-        return Err(midway(line));
-    }
     serde_json::from_slice(line)
         .map_err(|error| Failure::failed("protocol", format!("a line of the answer cannot be read: {error}")))
-}
-
-/// How a line begins that is not an entry but the end of the stream.
-pub(crate) const MIDWAY: &[u8] = b"{\"error\"";
-
-fn midway(line: &[u8]) -> Failure {
-    #[derive(serde::Deserialize)]
-    struct Midway {
-        error: Failure,
-    }
-    match serde_json::from_slice::<Midway>(line) {
-        Ok(midway) => midway.error,
-        Err(error) => Failure::failed("protocol", format!("the answer broke off: {error}")),
-    }
 }

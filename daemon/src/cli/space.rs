@@ -1,11 +1,12 @@
 //! `space`: create, list, show, invite, join.
 
+use hyper::Method;
 use strandline::api::types::{CreateSpace, Invite, Invited, Join, Space};
 
 use super::Global;
 use super::failure::Failure;
 use super::output::{Table, count, or_dash, print_json, print_line, short, size};
-use crate::client::{Client, encode};
+use crate::client::{Body, Client, encode};
 
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  strandline space create telemetry\n  strandline space show telemetry")]
@@ -39,13 +40,22 @@ Example:
   strandline space invite telemetry
   strandline space invite telemetry --role reader --uses 10 --expires 7d")]
     Invite(InviteArguments),
-    /// Join a space with a ticket
+    /// Take up the duties of a home whose folder was moved or restored
     #[command(after_help = "\
-With --offline the ticket is kept and used as soon as its home can be reached; writing can begin at once.
+A copy of a home's folder does not act as the home by itself, since two homes would sign against each other. Claim
+only if no other copy runs.
 
 Example:
-  strandline space join STRAND…
-  strandline space join STRAND… --offline")]
+  strandline space claim telemetry")]
+    Claim {
+        /// Name or id
+        name: String,
+    },
+    /// Join a space with a ticket
+    #[command(after_help = "\
+Example:
+  strandline space join TICKET
+  strandline space join TICKET --name telemetry --timeout 5m")]
     Join(JoinArguments),
 }
 
@@ -79,16 +89,12 @@ struct JoinArguments {
     /// The ticket, as `space invite` printed it
     ticket: String,
 
-    /// Keep the ticket until the home can be reached
-    #[arg(long)]
-    offline: bool,
-
     /// What this device calls the space [default: as the home does]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
     /// How long to wait for the home
-    #[arg(long, value_name = "TIME", conflicts_with = "offline")]
+    #[arg(long, value_name = "TIME")]
     timeout: Option<String>,
 }
 
@@ -99,6 +105,7 @@ pub(crate) async fn run(global: &Global, arguments: SpaceArguments) -> Result<()
         SpaceCommand::List => list_spaces(global, &mut client).await,
         SpaceCommand::Show { name } => show(global, &mut client, &name).await,
         SpaceCommand::Invite(invitation) => invite(global, &mut client, &invitation).await,
+        SpaceCommand::Claim { name } => claim(global, &mut client, &name).await,
         SpaceCommand::Join(ticket) => join(global, &mut client, &ticket).await,
     }
 }
@@ -177,17 +184,25 @@ async fn invite(global: &Global, client: &mut Client, invitation: &InviteArgumen
     if global.json { print_json(&invited) } else { print_line(&invited.ticket) }
 }
 
+async fn claim(global: &Global, client: &mut Client, name: &str) -> Result<(), Failure> {
+    let path = format!("/v1/spaces/{}/claim", encode(name));
+    client.request(Method::POST, &path, "application/json", Body::Empty).await?;
+    if global.json {
+        return show(global, client, name).await;
+    }
+    print_line(&format!("this device is the home of {name} again"))
+}
+
 async fn join(global: &Global, client: &mut Client, join: &JoinArguments) -> Result<(), Failure> {
     let wish = Join {
         ticket: join.ticket.trim().to_string(),
         name: join.name.clone(),
         timeout: join.timeout.clone(),
-        offline: join.offline,
+        offline: false,
     };
     let space: Space = client.post("/v1/join", &wish).await?;
     if global.json {
         return print_json(&space);
     }
-    let verb = if join.offline { "will join" } else { "joined" };
-    print_line(&format!("{verb} {} ({})", space.name, short(&space.id)))
+    print_line(&format!("joined {} ({})", space.name, short(&space.id)))
 }

@@ -1,0 +1,86 @@
+//! `serve`: the daemon, until SIGTERM or Ctrl-C.
+
+use std::path::Path;
+
+use strandline::daemon::{self, ServeOptions};
+use strandline::{identity, spaces};
+use tracing_subscriber::EnvFilter;
+
+use super::Global;
+use super::failure::{EXIT_CONFLICT, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE, Failure};
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Prints one line that begins with `ready` when it accepts work. Free ports are taken when the defaults are in use,
+and the line says which. What happens is said on stderr: little, more with -v and -vv, or as RUST_LOG asks.
+
+Example:
+  strandline serve
+  strandline serve --listen 0.0.0.0:7601 --http 127.0.0.1:7600 -v
+  strandline --data /media/archive serve --read-only --isolated")]
+pub(crate) struct ServeArguments {
+    /// Where peers reach this device over QUIC; `off` for one that only dials
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+
+    /// Serve HTTP here too, beside the Unix socket
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+
+    /// Write nothing in the data directory
+    #[arg(long)]
+    read_only: bool,
+
+    /// Neither listen nor dial: only the socket
+    #[arg(long)]
+    isolated: bool,
+}
+
+pub(crate) fn run(global: &Global, arguments: ServeArguments) -> Result<(), Failure> {
+    let data = global.data_dir()?;
+    trace(global.verbose);
+    let options = ServeOptions {
+        data: data.clone(),
+        listen: arguments.listen,
+        http: arguments.http,
+        is_read_only: arguments.read_only,
+        is_isolated: arguments.isolated,
+    };
+    daemon::serve(&options).map_err(|error| refusal(&error, &data))
+}
+
+/// Only warnings, unless somebody asked for more.
+fn trace(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+}
+
+fn refusal(error: &daemon::Error, data: &Path) -> Failure {
+    let command = |rest: &str| format!("strandline --data {} {rest}", data.display());
+    let (exit, kind, cure) = match error {
+        daemon::Error::Config(_) => (EXIT_USAGE, "config", Some("mend that line of strandline.yaml".to_string())),
+        daemon::Error::Address { .. } => (EXIT_USAGE, "address", None),
+        daemon::Error::Spaces(spaces::Error::InUse { .. }) => (EXIT_CONFLICT, "in-use", Some(command("status"))),
+        daemon::Error::Spaces(spaces::Error::Identity(identity::Error::Missing { .. })) => {
+            (EXIT_NOT_FOUND, "not-initialised", Some(command("init")))
+        }
+        daemon::Error::Spaces(spaces::Error::Identity(_)) => (EXIT_FAILED, "identity", None),
+        daemon::Error::Spaces(_) => (EXIT_FAILED, "storage", Some(command("verify"))),
+        daemon::Error::Endpoint(_) => (EXIT_FAILED, "network", None),
+        daemon::Error::System { .. } => (EXIT_FAILED, "system", None),
+    };
+    let failure = Failure::new(exit, kind, error.to_string());
+    match cure {
+        Some(cure) => failure.cure(cure),
+        None => failure,
+    }
+}
