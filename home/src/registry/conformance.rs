@@ -73,6 +73,7 @@ fn memory_conforms() {
 #[test]
 fn redb_conforms() {
     conforms(&mut RedbRegistry::open(&MemoryDisk::new(1), &[]).unwrap());
+    conforms(&mut RedbRegistry::in_memory().unwrap());
 }
 
 #[test]

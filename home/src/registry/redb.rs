@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crdt::{DeviceId, Handle, SpaceId};
 use disk::Disk;
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::backends::InMemoryBackend;
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
 use super::file::Storage;
 use super::{Outcome, Registry, Swap};
@@ -59,9 +60,18 @@ impl RedbRegistry {
         }
     }
 
+    /// One that forgets, for a folder on read-only media: nothing there is homed or delivered.
+    pub fn in_memory() -> Result<Self, Error> {
+        Self::new(InMemoryBackend::new(), &[])
+    }
+
     fn open_file<D: Disk>(disk: &D, known: &[Handle]) -> Result<Self, Error> {
         let storage =
             Storage::open(disk, NAME).map_err(|source| Error::Disk { action: "open", name: NAME, source })?;
+        Self::new(storage, known)
+    }
+
+    fn new(storage: impl StorageBackend, known: &[Handle]) -> Result<Self, Error> {
         let database = Builder::new()
             .set_cache_size(CACHE_LEN)
             // The file is small, and one altered or copied in use is then refused instead of believed.
