@@ -58,7 +58,8 @@ impl InSlots {
 
     /// The highest sequence and the highest count of opens.
     pub(crate) fn highest(&self) -> (u64, u64) {
-        let highest = |number: fn(&Manifest) -> u64| self.all.iter().map(|found| number(&found.manifest)).max();
+        let highest =
+            |number: fn(&Manifest) -> u64| self.all.iter().map(|found| number(&found.manifest)).max();
         let sequence = highest(|manifest| manifest.sequence).unwrap_or(0);
         (sequence, highest(|manifest| manifest.opens).unwrap_or(0))
     }

@@ -323,7 +323,9 @@ fn open_one<D: Disk>(
     let short = Ok(Err((WAL.to_owned(), position.0 - log_start.0)));
     match opened {
         Ok((log, recovered)) if recovered.end >= position => Ok(Ok((candidate.clone(), log, recovered))),
-        Ok(_) | Err(wal::Error::Damaged { damage: wal::Damage::Short, .. } | wal::Error::Missing { .. }) => short,
+        Ok(_) | Err(wal::Error::Damaged { damage: wal::Damage::Short, .. } | wal::Error::Missing { .. }) => {
+            short
+        }
         // Anything else is damage, and no older manifest makes it good.
         Err(error) => Err(error.into()),
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use btree::{Fresh, Hash, Kind};
-use crdt::{Tip, WriterId};
+use crdt::{Commit, Dot, Tip, WriterId};
 use disk::Disk;
 
 use crate::checkpoint::fold_overlay;
@@ -105,12 +105,7 @@ impl<D: Disk> Replica<D> {
     ) -> Result<(), Error> {
         if let Some(commit) = record.commit() {
             report.commits += 1;
-            let broken = commit.check().err().or_else(|| {
-                // The first commit of a writer in the log follows one that is not here any more.
-                tips.get(&commit.dot().writer).and_then(|tip| commit.follows(tip).err())
-            });
-            let is_repeated = tips.get(&commit.dot().writer).is_some_and(|tip| tip.seq >= commit.dot().seq);
-            if let Some(error) = broken.filter(|_| !is_repeated) {
+            if let Some(error) = self.broken(tips, commit)? {
                 report.problems.push(format!("commit {}: {error}", commit.dot()));
             }
             tips.insert(commit.dot().writer, commit.tip());
@@ -124,6 +119,20 @@ impl<D: Disk> Replica<D> {
             }
         }
         Ok(())
+    }
+
+    /// What is wrong with a commit, by itself or after the ones of its writer read so far.
+    fn broken(&self, tips: &BTreeMap<WriterId, Tip>, commit: &Commit) -> Result<Option<crdt::Error>, Error> {
+        let Dot { writer, seq } = commit.dot();
+        if let Err(error) = commit.check() {
+            return Ok(Some(error));
+        }
+        // The first of a writer follows one that is not here any more; and what an unfinished unit left may be repeated.
+        let Some(tip) = tips.get(&writer).filter(|tip| tip.seq < seq) else { return Ok(None) };
+        let is_next = seq == tip.seq + 1;
+        // A Handle that was fetched covers commits that were never here.
+        let is_covered = self.visible.0.base_tip(&writer)?.is_some_and(|base| base.seq >= seq - 1);
+        if !is_next && is_covered { Ok(None) } else { Ok(commit.follows(tip).err()) }
     }
 
     /// Local is what the base and the commits above it give: the trees that readers see, made twice.

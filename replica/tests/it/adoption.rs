@@ -1,1 +1,231 @@
-//! 
+//! A newer Handle: computed or fetched, the roots are the same; what does not match is refused and the base stays.
+
+use crdt::{DeviceKey, Handle, Time, system};
+use disk::MemoryDisk;
+use replica::{Grant, HomeWrite, READ, WRITE};
+use sync::{Accepted, Adoption, Incoming, NackCode, Offer, Store, StoreError};
+
+use crate::space::{
+    Local, NOW, Space, contents, deliver, deliver_handle, deliver_tail, get, key, next_handle, put, remove,
+    roots, set,
+};
+
+fn pair() -> (Space, Local, Local) {
+    let space = Space::new(2);
+    let (home, device) = (space.create(0, &MemoryDisk::new(1)), space.create(1, &MemoryDisk::new(2)));
+    (space, home, device)
+}
+
+fn offer(handle: Handle, home: &Local, since: u64) -> Offer {
+    Offer { handle, ..home.offer(since) }
+}
+
+#[test]
+fn handle_is_computed_where_its_commits_are_held() {
+    let (space, mut home, mut device) = pair();
+    set(&mut device, "a", "1");
+    set(&mut device, "b", "1");
+    remove(&mut device, "a");
+    deliver_tail(NOW, &mut device, &mut home);
+    space.anchor(NOW, &mut home);
+    set(&mut device, "c", "above");
+    assert!(!deliver_handle(NOW, &mut home, &mut device), "no node travels");
+    assert_eq!(device.handle(), home.handle());
+    assert_eq!(device.describe().tail_commits, 1);
+    assert_eq!(contents(&device).len(), 2);
+    assert_eq!(device.verify().unwrap().problems, [""; 0]);
+}
+
+#[test]
+fn handle_is_fetched_where_they_are_not() {
+    let space = Space::new(2);
+    let disk = MemoryDisk::new(2);
+    let mut home = space.create(0, &MemoryDisk::new(1));
+    let large = "x".repeat(100_000);
+    for n in 0..300 {
+        put(&mut home, NOW, &format!("k{n}"), &format!("{n}").repeat(50)).unwrap();
+    }
+    set(&mut home, "large", &large);
+    space.anchor(NOW, &mut home);
+    let mut device = space.join(1, &disk);
+    assert_eq!(device.handle().version, 0);
+    set(&mut device, "own", "kept");
+    set(&mut device, "k7", "mine");
+    assert!(deliver_handle(NOW, &mut home, &mut device), "nodes travel");
+    assert_eq!(device.handle(), home.handle());
+    assert_eq!(get(&device, "own").as_deref(), Some("kept"));
+    assert_eq!(get(&device, "large").as_deref(), Some(large.as_str()), "values travel with their tree");
+    deliver_tail(NOW, &mut device, &mut home);
+    assert_eq!(roots(&mut device), roots(&mut home));
+    drop(device);
+    let mut device = space.open(1, &disk, 9);
+    assert_eq!(device.verify().unwrap().problems, [""; 0]);
+    assert_eq!(roots(&mut device), roots(&mut home));
+}
+
+#[test]
+fn home_commits_come_with_their_handle_and_not_before() {
+    let space = Space::new(3);
+    let disk = MemoryDisk::new(2);
+    let (mut home, mut device) = (space.create(0, &MemoryDisk::new(1)), space.create(1, &disk));
+    let stranger = DeviceKey::from_seed([77; 32]);
+    let grant = Grant { public: stranger.public(), capabilities: READ | WRITE, residency: vec![], since: 0 };
+    let row = Grant::key(&stranger.id());
+    let write = HomeWrite { coll: system::acl(), key: row.clone(), value: Some(grant.encode()) };
+    home.home_commit(NOW, [5; 8], space.home.public(), vec![write]).unwrap();
+    home.flush().unwrap();
+    deliver(NOW, &mut home, &mut device);
+    assert_eq!(device.snapshot().get(system::acl(), &row).unwrap(), None, "no handle covers it");
+    set(&mut device, "a", "1");
+    deliver_tail(NOW, &mut device, &mut home);
+    space.anchor(NOW, &mut home);
+    assert!(!deliver_handle(NOW, &mut home, &mut device), "no node travels");
+    assert_eq!(device.snapshot().get(system::acl(), &row).unwrap(), Some(grant.encode()));
+    drop(device);
+    disk.crash();
+    let mut device = space.open(1, &disk, 9);
+    assert_eq!(device.snapshot().get(system::acl(), &row).unwrap(), Some(grant.encode()));
+    assert_eq!(roots(&mut device), roots(&mut home));
+}
+
+#[test]
+fn home_goes_on_after_a_crash_between_its_commit_and_its_handle() {
+    let space = Space::new(1);
+    let disk = MemoryDisk::new(1);
+    let mut home = space.create(0, &disk);
+    let write = HomeWrite { coll: system::name(), key: key("tasks"), value: Some(vec![1; 16]) };
+    home.home_commit(NOW, [5; 8], space.home.public(), vec![write]).unwrap();
+    home.flush().unwrap();
+    drop(home);
+    disk.crash();
+    let mut home = space.open(0, &disk, 9);
+    assert_eq!(home.snapshot().get(system::name(), &key("tasks")).unwrap(), Some(vec![1; 16]));
+    space.anchor(NOW, &mut home);
+    assert_eq!(home.describe().tail_commits, 0);
+    assert_eq!(home.verify().unwrap().problems, [""; 0]);
+}
+
+#[test]
+fn peer_several_versions_behind_computes_too() {
+    let (space, mut home, mut device) = pair();
+    for n in 0..5 {
+        set(&mut device, &format!("k{n}"), "v");
+        deliver_tail(NOW, &mut device, &mut home);
+        space.anchor(NOW, &mut home);
+    }
+    assert!(!deliver_handle(NOW, &mut home, &mut device), "no node travels");
+    assert_eq!(device.handle().version, 6);
+}
+
+#[test]
+fn equal_commits_with_another_tree_are_divergence_and_the_base_stays() {
+    let (space, mut home, mut device) = pair();
+    set(&mut device, "a", "1");
+    deliver_tail(NOW, &mut device, &mut home);
+    let mut wrong = roots(&mut home);
+    wrong.data.0[0] ^= 1;
+    let handle = next_handle(home.base(), wrong, NOW).sign(&space.home);
+    space.anchor(NOW, &mut home);
+    let result = device.adopt(NOW, offer(handle, &home, 1));
+    let Err(StoreError::Peer { detail, .. }) = result else { panic!("{result:?}") };
+    assert!(detail.contains("version 2"), "{detail}");
+    assert_eq!(device.handle().version, 1);
+    deliver_handle(NOW, &mut home, &mut device);
+    assert_eq!(device.handle().version, 2, "the true one is taken");
+}
+
+#[test]
+fn handle_of_a_stranger_or_of_the_past_is_not_taken() {
+    let (space, mut home, mut device) = pair();
+    let before = home.handle().clone();
+    set(&mut home, "a", "1");
+    let roots = roots(&mut home);
+    let forged = next_handle(home.base(), roots, NOW).sign(&space.devices[1]);
+    assert!(matches!(device.adopt(NOW, offer(forged, &home, 1)), Err(StoreError::Peer { .. })));
+    space.anchor(NOW, &mut home);
+    deliver_handle(NOW, &mut home, &mut device);
+    assert_eq!(device.adopt(NOW, offer(before, &home, 1)).unwrap(), Adoption::Stale);
+    let other = Handle { gc_epoch: 9, ..home.handle().clone() }.sign(&space.home);
+    assert!(
+        matches!(device.adopt(NOW, offer(other, &home, 2)), Err(StoreError::Peer { .. })),
+        "two of one version"
+    );
+}
+
+#[test]
+fn fetched_bytes_that_are_not_what_they_are_called_are_refused() {
+    let space = Space::new(2);
+    let mut home = space.create(0, &MemoryDisk::new(1));
+    set(&mut home, "a", "1");
+    space.anchor(NOW, &mut home);
+    let mut device = space.join(1, &MemoryDisk::new(2));
+    let Adoption::Fetch(wanted) = device.adopt(NOW, home.offer(0)).unwrap() else { panic!("it has nothing") };
+    let (kind, hash) = wanted[0];
+    let mut bytes = home.node(kind, &hash).unwrap();
+    bytes[0] ^= 1;
+    assert!(matches!(device.store_nodes(NOW, vec![(kind, hash, bytes)]), Err(StoreError::Peer { .. })));
+    assert_eq!(device.handle().version, 0);
+    deliver_handle(NOW, &mut home, &mut device);
+    assert_eq!(device.handle().version, 2);
+}
+
+#[test]
+fn unit_is_taken_whole_or_not_at_all() {
+    let space = Space::new(3);
+    let (mut a, mut b) = (space.create(0, &MemoryDisk::new(1)), space.create(1, &MemoryDisk::new(2)));
+    set(&mut a, "first", "1");
+    set(&mut a, "second", "2");
+    let outgoing = a.next_commits(&Default::default(), 1 << 20).unwrap();
+    let unit = |change: &dyn Fn(&mut Incoming)| {
+        let (commits, blobs, seals) =
+            (outgoing.commits.clone(), outgoing.blobs.clone(), outgoing.seals.clone());
+        let mut unit = Incoming { commits, blobs, seals };
+        change(&mut unit);
+        unit
+    };
+    let code = |result: Result<Accepted, sync::Refusal>| result.map_err(|refusal| refusal.code);
+    assert_eq!(code(b.accept(NOW, unit(&|unit| unit.seals.clear()))), Err(NackCode::BadSeal));
+    assert_eq!(code(b.accept(NOW, unit(&|unit| unit.seals[0].signature[3] ^= 1))), Err(NackCode::BadSeal));
+    assert_eq!(code(b.accept(NOW, unit(&|unit| drop(unit.commits.remove(0))))), Ok(Accepted::NotReady));
+    b.flush().unwrap();
+    assert!(contents(&b).is_empty());
+    assert_eq!(code(b.accept(NOW, unit(&|_| {}))), Ok(Accepted::Stored));
+    assert_eq!(code(b.accept(NOW, unit(&|_| {}))), Ok(Accepted::Stored), "again is harmless");
+    b.flush().unwrap();
+    assert_eq!(contents(&b).len(), 2);
+}
+
+#[test]
+fn device_without_a_grant_is_refused() {
+    let (space, strangers) = (Space::new(1), Space::new(3));
+    assert_eq!(space.genesis.space(), strangers.genesis.space());
+    let mut stranger = strangers.create(2, &MemoryDisk::new(1));
+    let mut member = space.create(0, &MemoryDisk::new(2));
+    set(&mut stranger, "a", "1");
+    let outgoing = stranger.next_commits(&Default::default(), 1 << 20).unwrap();
+    let unit = Incoming { commits: outgoing.commits, blobs: outgoing.blobs, seals: outgoing.seals };
+    assert_eq!(member.accept(NOW, unit).unwrap_err().code, NackCode::NotAuthorised);
+}
+
+#[test]
+fn covered_segments_go_to_the_archive_after_a_while() {
+    let mut space = Space::new(1);
+    space.limits.archive_bytes = 1 << 20;
+    let disk = MemoryDisk::new(1);
+    let mut home = space.create(0, &disk);
+    let minutes = |n: u64| Time(NOW.0 + n * 60_000);
+    for n in 0..40 {
+        for k in 0..40 {
+            put(&mut home, minutes(n), &format!("k{k}"), &"v".repeat(900)).unwrap();
+        }
+        home.flush().unwrap();
+        space.anchor(minutes(n), &mut home);
+    }
+    let described = home.describe();
+    assert!(described.archive_bytes > 0, "{described:?}");
+    assert!(described.archive_bytes <= 1 << 20, "{described:?}");
+    drop(home);
+    let home = space.open(0, &disk, 9);
+    assert_eq!(contents(&home).len(), 40);
+    assert_eq!(home.verify().unwrap().problems, [""; 0]);
+}

@@ -1,1 +1,182 @@
-//! 
+//! Several replicas and a home, in any order, with crashes: equal commits give equal roots.
+
+use crdt::Class;
+use disk::MemoryDisk;
+use sync::Store;
+
+use crate::space::{Local, NOW, Space, coll, contents, deliver, deliver_tail, key, roots};
+
+/// Numbers that a seed decides.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+struct World {
+    space: Space,
+    disks: Vec<MemoryDisk>,
+    replicas: Vec<Local>,
+    dice: Dice,
+    opens: u8,
+}
+
+impl World {
+    fn new(seed: u64, count: u8) -> Self {
+        let space = Space::new(count);
+        let disks: Vec<_> = (0..count).map(|n| MemoryDisk::new(seed * 100 + u64::from(n))).collect();
+        let start = |(n, disk): (usize, &MemoryDisk)| match n {
+            // One of them was admitted later and has nothing yet.
+            2 => space.join(n, disk),
+            _ => space.create(n, disk),
+        };
+        let replicas = disks.iter().enumerate().map(start).collect();
+        Self { space, disks, replicas, dice: Dice(seed), opens: 100 }
+    }
+
+    fn any(&mut self) -> usize {
+        self.dice.below(self.replicas.len() as u64) as usize
+    }
+
+    fn step(&mut self) {
+        let who = self.any();
+        match self.dice.below(12) {
+            0..5 => self.write(who),
+            5..9 => {
+                let to = self.any();
+                self.deliver(who, to);
+            }
+            9 => self.space.anchor(NOW, &mut self.replicas[0]),
+            10 => self.replicas[who].checkpoint(NOW).expect("it folds"),
+            _ => self.crash(who),
+        }
+    }
+
+    /// A transaction over a few keys, which another one on the same keys will meet.
+    fn write(&mut self, who: usize) {
+        let mut transaction = self.replicas[who].begin();
+        for _ in 0..=self.dice.below(3) {
+            let name = key(&format!("k{}", self.dice.below(12)));
+            match self.dice.below(4) {
+                0 => transaction.delete(coll(), &name).unwrap(),
+                1 => transaction.put(coll(), &name, &vec![who as u8; 2000]).unwrap(),
+                _ => transaction.put(coll(), &name, &[who as u8, self.dice.below(100) as u8]).unwrap(),
+            }
+        }
+        let class = Class::ALL[self.dice.below(3) as usize];
+        // Clocks differ by some minutes.
+        let now = NOW.plus_ms(who as u64 * 60_000 + self.dice.below(100_000));
+        self.replicas[who].commit(now, transaction, class).expect("blind writes never conflict");
+        self.replicas[who].flush().expect("it flushes");
+    }
+
+    fn deliver(&mut self, from: usize, to: usize) {
+        if from == to {
+            return;
+        }
+        let [from, to] = self.replicas.get_disjoint_mut([from, to]).expect("two of them");
+        deliver(NOW, from, to);
+    }
+
+    fn crash(&mut self, who: usize) {
+        self.opens += 1;
+        self.disks[who].crash();
+        let opened = self.space.open(who, &self.disks[who], self.opens);
+        self.replicas[who] = opened;
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..3 {
+            for from in 0..self.replicas.len() {
+                for to in 0..self.replicas.len() {
+                    self.deliver(from, to);
+                }
+            }
+            self.space.anchor(NOW, &mut self.replicas[0]);
+        }
+        for to in 1..self.replicas.len() {
+            self.deliver(0, to);
+        }
+    }
+}
+
+#[test]
+fn replicas_converge_to_the_homes_roots() {
+    for seed in 1..12 {
+        let mut world = World::new(seed, 4);
+        for _ in 0..120 {
+            world.step();
+        }
+        world.settle();
+        let (first, rest) = world.replicas.split_first_mut().expect("there is a home");
+        let expected = (contents(first), roots(first), first.handle().clone());
+        assert_eq!(first.describe().tail_commits, 0, "seed {seed}: the home covers everything");
+        for replica in rest {
+            assert_eq!(contents(replica), expected.0, "seed {seed}");
+            assert_eq!(roots(replica), expected.1, "seed {seed}");
+            assert_eq!(*replica.handle(), expected.2, "seed {seed}");
+            assert_eq!(replica.describe().tail_commits, 0, "seed {seed}");
+            assert_eq!(replica.verify().unwrap().problems, [""; 0], "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn commits_pass_through_a_replica_that_did_not_write_them() {
+    let space = Space::new(3);
+    let mut replicas: Vec<Local> = (0..3).map(|n| space.create(n, &MemoryDisk::new(n as u64))).collect();
+    let [a, b, c] = replicas.get_disjoint_mut([0, 1, 2]).unwrap();
+    for n in 0..600 {
+        crate::space::put(a, NOW, &format!("k{n}"), "v").unwrap();
+    }
+    a.flush().unwrap();
+    crate::space::set(b, "own", "v");
+    deliver_tail(NOW, a, b);
+    deliver_tail(NOW, b, c);
+    assert_eq!(contents(c).len(), 601);
+    assert_eq!(roots(b), roots(c));
+}
+
+#[test]
+fn nothing_pending_is_offered() {
+    let space = Space::new(2);
+    let (mut a, mut b) = (space.create(0, &MemoryDisk::new(1)), space.create(1, &MemoryDisk::new(2)));
+    crate::space::put(&mut a, NOW, "a", "1").unwrap();
+    assert!(a.tail().is_empty());
+    deliver_tail(NOW, &mut a, &mut b);
+    assert!(contents(&b).is_empty());
+    a.flush().unwrap();
+    let (writer, seq, tip) = a.tail()[0];
+    assert_eq!((a.seen(&writer), seq), (1, 1));
+    assert_eq!(a.locate(&writer, 1), sync::Located::Id(tip));
+    assert_eq!(a.locate(&writer, 2), sync::Located::Absent);
+    deliver_tail(NOW, &mut a, &mut b);
+    assert_eq!(contents(&b).len(), 1);
+}
+
+#[test]
+fn urgent_commit_names_no_less_urgent_one() {
+    let space = Space::new(1);
+    let mut replica = space.create(0, &MemoryDisk::new(1));
+    let mut write = |class, name: &str| {
+        let mut tx = replica.begin();
+        tx.put(coll(), &key(name), b"v").unwrap();
+        replica.commit(NOW, tx, class).unwrap();
+    };
+    write(Class::Bulk, "a");
+    write(Class::Critical, "b");
+    write(Class::Normal, "c");
+    replica.flush().unwrap();
+    let outgoing = replica.next_commits(&Default::default(), 1 << 20).unwrap();
+    let deps = |class: Class| {
+        let commit =
+            outgoing.commits.iter().find(|commit| commit.dot().writer.class() == Some(class)).unwrap();
+        commit.body().deps.iter().map(|dep| dep.writer.class().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(deps(Class::Critical), []);
+    assert_eq!(deps(Class::Normal), [Class::Critical]);
+    assert_eq!(outgoing.seals.len(), 3);
+}

@@ -1,9 +1,9 @@
 //! One replica and several, on disks that crash, fail, rot and are copied.
 
 mod adoption;
+mod convergence;
 mod copies;
 mod crashes;
-mod convergence;
 mod damage;
 mod notes;
 mod space;

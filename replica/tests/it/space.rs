@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use btree::{Fresh, Hash, Kind, Nodes, Salt, Value, empty_root};
 use crdt::vector::Row;
 use crdt::{
-    Body, Class, CollId, Commit, CommitId, Descriptor, DeviceKey, Effect, Genesis, Handle, Header, Hlc, Mutation, Op,
-    Open, Payload, Policy, Time, WriterId, effects, system,
+    Body, Class, CollId, Commit, CommitId, Descriptor, DeviceKey, Effect, Genesis, Handle, Header, Hlc,
+    Mutation, Op, Open, Payload, Policy, Time, WriterId, effects, system,
 };
 use disk::MemoryDisk;
 use replica::{
-    CommitError, CreateOptions, Error, Grant, Limits, Mode, OpenOptions, Opened, Origin, READ, Replica, Roots, WRITE,
+    CommitError, CreateOptions, Error, Grant, Limits, Mode, OpenOptions, Opened, Origin, READ, Replica,
+    Roots, WRITE,
 };
 use sync::{Accepted, Adoption, Incoming, Store};
 
@@ -59,7 +60,12 @@ impl Space {
         self.try_create(device, disk, origin).expect("an empty folder takes a replica")
     }
 
-    pub(crate) fn try_create(&self, device: usize, disk: &MemoryDisk, origin: Origin) -> Result<Local, Error> {
+    pub(crate) fn try_create(
+        &self,
+        device: usize,
+        disk: &MemoryDisk,
+        origin: Origin,
+    ) -> Result<Local, Error> {
         Replica::create(
             disk.clone(),
             CreateOptions {
@@ -78,7 +84,13 @@ impl Space {
         Origin::Founded { handle: self.handle.clone(), nodes: self.nodes.clone() }
     }
 
-    pub(crate) fn try_open(&self, device: usize, disk: &MemoryDisk, seed: u8, mode: Mode) -> Result<(Local, Opened), Error> {
+    pub(crate) fn try_open(
+        &self,
+        device: usize,
+        disk: &MemoryDisk,
+        seed: u8,
+        mode: Mode,
+    ) -> Result<(Local, Opened), Error> {
         let options = OpenOptions {
             device: self.devices[device].clone(),
             seed: [seed; 32],
@@ -123,7 +135,8 @@ fn found(genesis: &Genesis, home: &DeviceKey, devices: &[DeviceKey]) -> (Handle,
         coll: system::acl(),
         key: Grant::key(&device.id()),
         op: Op::Put(Payload::Inline(
-            Grant { public: device.public(), capabilities: READ | WRITE, residency: Vec::new(), since: 0 }.encode(),
+            Grant { public: device.public(), capabilities: READ | WRITE, residency: Vec::new(), since: 0 }
+                .encode(),
         )),
         supersedes: Vec::new(),
     };
@@ -177,7 +190,12 @@ pub(crate) fn key(name: &str) -> Vec<u8> {
     crdt::key::plain(name.as_bytes())
 }
 
-pub(crate) fn put(replica: &mut Local, now: Time, name: &str, value: &str) -> Result<replica::Committed, CommitError> {
+pub(crate) fn put(
+    replica: &mut Local,
+    now: Time,
+    name: &str,
+    value: &str,
+) -> Result<replica::Committed, CommitError> {
     let mut transaction = replica.begin();
     transaction.put(coll(), &key(name), value.as_bytes())?;
     replica.commit(now, transaction, Class::Normal)
@@ -247,8 +265,7 @@ pub(crate) fn deliver_tail(now: Time, from: &mut Local, to: &mut Local) {
         if outgoing.commits.is_empty() {
             return;
         }
-        let incoming =
-            Incoming { commits: outgoing.commits, blobs: outgoing.blobs, seals: outgoing.seals };
+        let incoming = Incoming { commits: outgoing.commits, blobs: outgoing.blobs, seals: outgoing.seals };
         let accepted = to.accept(now, incoming).expect("an honest unit is taken");
         to.flush().expect("it flushes");
         if accepted == Accepted::NotReady {

@@ -49,7 +49,8 @@ fn scan_goes_either_way_over_tree_and_overlay() {
     let snapshot = replica.snapshot();
     let names = |range: &KeyRange, order| -> Vec<String> {
         let scan = snapshot.scan(coll(), range, order).unwrap();
-        scan.map(|read| String::from_utf8(crdt::key::plain_name(&read.unwrap().key).unwrap()).unwrap()).collect()
+        scan.map(|read| String::from_utf8(crdt::key::plain_name(&read.unwrap().key).unwrap()).unwrap())
+            .collect()
     };
     assert_eq!(names(&KeyRange::all(), Order::Ascending), ["a", "d", "f", "g"]);
     assert_eq!(names(&KeyRange::all(), Order::Descending), ["g", "f", "d", "a"]);
