@@ -1,7 +1,7 @@
 //! Every decoder: any bytes give an error or a frame that encodes back to the same bytes.
 
 use proptest::prelude::*;
-use sync::frame::{FRAME_LEN_MAX, HEADER_LEN};
+use sync::frame::{Cover, FRAME_LEN_MAX, HEADER_LEN};
 use sync::{Error, Frame, FrameReader};
 
 use crate::samples;
@@ -44,6 +44,18 @@ fn a_frame_cut_short_or_with_more_behind_it_is_refused() {
         }
         let longer = [&payload[..], &[0]].concat();
         assert!(Frame::decode(frame.number(), &longer).is_err(), "{}", frame.name());
+    }
+}
+
+#[test]
+fn a_list_out_of_order_or_with_a_writer_twice_is_refused() {
+    for frame in samples::all() {
+        let Frame::Cover(cover) = frame else { continue };
+        for rows in [[1, 0], [0, 0]] {
+            let rows = rows.map(|row: usize| cover.rows[row].clone()).to_vec();
+            let bytes = Frame::Cover(Cover { rows, more: false }).encode();
+            assert!(matches!(Frame::decode(2, &bytes[HEADER_LEN..]), Err(Error::Malformed { .. })));
+        }
     }
 }
 
