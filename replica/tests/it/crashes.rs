@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crdt::system;
 use disk::{Fault, Faults, MemoryDisk};
-use replica::{Error, Mode};
+use replica::{Error, HomeWrite, Mode, Origin};
 
-use crate::space::{Local, NOW, Space, coll, contents, key, put};
+use crate::space::{Local, NOW, Space, coll, contents, key, put, set, try_deliver_handle, try_deliver_tail};
 
 type State = BTreeMap<String, String>;
 
@@ -41,16 +42,14 @@ impl Promise {
     }
 }
 
-/// A life with everything in it: batches, deletes, large values, checkpoints, new Handles, and another open.
+/// A life of a home with everything in it: batches, deletes, large values, a checkpoint, a Handle, and another open.
 fn live(space: &Space, disk: &MemoryDisk, promise: &mut Promise) -> Result<(), Error> {
     let mut replica = space.try_create(0, disk, space.founded())?;
-    for round in 0..3 {
-        for n in 0..3 {
-            write(&mut replica, promise, &format!("k{n}"), &format!("{round}.{n}"))?;
-        }
+    for round in 0..2 {
+        write(&mut replica, promise, "k0", &format!("{round}"))?;
+        write(&mut replica, promise, "k1", &format!("{round}"))?;
         flush(&mut replica, promise)?;
-        let large = format!("{round}").repeat(3000);
-        write(&mut replica, promise, "large", &large)?;
+        write(&mut replica, promise, "large", &format!("{round}").repeat(3000))?;
         let mut transaction = replica.begin();
         transaction.delete(coll(), &key("k1")).expect("a good key");
         commit(&mut replica, transaction)?;
@@ -58,8 +57,7 @@ fn live(space: &Space, disk: &MemoryDisk, promise: &mut Promise) -> Result<(), E
         flush(&mut replica, promise)?;
         match round {
             0 => replica.checkpoint(NOW)?,
-            1 => space.try_anchor(NOW, &mut replica)?,
-            _ => {}
+            _ => space.try_anchor(NOW, &mut replica)?,
         }
         write(&mut replica, promise, "last", &format!("{round}"))?;
         flush(&mut replica, promise)?;
@@ -68,6 +66,30 @@ fn live(space: &Space, disk: &MemoryDisk, promise: &mut Promise) -> Result<(), E
     }
     Ok(())
 }
+
+/// A life of a device that is admitted: it fetches a Handle, writes above it, and computes the next one.
+fn live_as_device(space: &Space, disk: &MemoryDisk, promise: &mut Promise) -> Result<(), Error> {
+    let mut home = space.create(0, &MemoryDisk::new(0));
+    set(&mut home, "theirs", &"x".repeat(2000));
+    space.anchor(NOW, &mut home);
+    let mut device = space.try_create(1, disk, Origin::Joined)?;
+    write(&mut device, promise, "mine", "0")?;
+    flush(&mut device, promise)?;
+    promise.write("theirs", &"x".repeat(2000));
+    try_deliver_handle(&mut home, &mut device)?;
+    promise.flushed();
+    write(&mut device, promise, "mine", "1")?;
+    flush(&mut device, promise)?;
+    try_deliver_tail(NOW, &mut device, &mut home)?;
+    let name = HomeWrite { coll: system::name(), key: key("n"), value: Some(vec![1; 16]) };
+    home.home_commit(NOW, [3; 8], space.home.public(), vec![name]).expect("the home's disk is good");
+    space.anchor(NOW, &mut home);
+    try_deliver_handle(&mut home, &mut device)?;
+    write(&mut device, promise, "mine", "2")?;
+    flush(&mut device, promise)
+}
+
+type Life = fn(&Space, &MemoryDisk, &mut Promise) -> Result<(), Error>;
 
 fn write(replica: &mut Local, promise: &mut Promise, name: &str, value: &str) -> Result<(), Error> {
     let written = put(replica, NOW, name, value);
@@ -94,12 +116,12 @@ fn flush(replica: &mut Local, promise: &mut Promise) -> Result<(), Error> {
 }
 
 /// Runs a life in which the `n`-th call goes wrong, then recovers. `false` once there is no `n`-th call.
-fn survives(n: u64, fault: Fault, seed: u64) -> bool {
-    let space = Space::new(1);
+fn survives(who: usize, life: Life, n: u64, fault: Fault, seed: u64) -> bool {
+    let space = Space::new(2);
     let disk = MemoryDisk::new(seed);
     disk.set_faults(Faults::none().nth_call(n, fault));
     let mut promise = Promise::default();
-    let end = live(&space, &disk, &mut promise);
+    let end = life(&space, &disk, &mut promise);
     if disk.faults_fired() == 0 {
         end.expect("a life without faults ends well");
         return false;
@@ -108,12 +130,12 @@ fn survives(n: u64, fault: Fault, seed: u64) -> bool {
     if end.is_err() {
         disk.crash();
     }
-    let opened = space.try_open(0, &disk, 99, Mode::ReadWrite);
+    let opened = space.try_open(who, &disk, 99, Mode::ReadWrite);
     let mut replica = match opened {
         Ok((replica, _)) => replica,
         Err(Error::NoManifest) => {
             assert!(promise.acknowledged.is_empty(), "call {n}: what was flushed is gone");
-            space.create(0, &disk)
+            space.create(who, &disk)
         }
         Err(error) => panic!("call {n}, {fault:?}: {error:?}"),
     };
@@ -122,39 +144,49 @@ fn survives(n: u64, fault: Fault, seed: u64) -> bool {
     let report = replica.verify().expect("it can be checked");
     assert_eq!(report.problems, [""; 0], "call {n}, {fault:?}");
     put(&mut replica, NOW, "after", "all").expect("it goes on");
-    replica.flush().expect("it goes on");
-    space.anchor(NOW, &mut replica);
+    replica.checkpoint(NOW).expect("it goes on");
     true
 }
 
-fn exhaust(fault: Fault, seed: u64) {
-    let calls = (0..).take_while(|n| survives(*n, fault, seed)).count();
-    assert!(calls > 50, "a life makes many calls, not {calls}");
+fn exhaust(who: usize, life: Life, fault: Fault, seed: u64) {
+    let calls = (0..).take_while(|n| survives(who, life, *n, fault, seed)).count();
+    assert!(calls > 40, "a life makes many calls, not {calls}");
 }
 
 #[test]
 fn power_goes_at_every_call() {
-    exhaust(Fault::PowerCut, 1);
+    exhaust(0, live, Fault::PowerCut, 1);
 }
 
 #[test]
 fn power_goes_at_every_call_and_other_sectors_survive() {
-    exhaust(Fault::PowerCut, 2);
+    exhaust(0, live, Fault::PowerCut, 2);
 }
 
 #[test]
 fn every_call_fails_once() {
-    exhaust(Fault::Error, 3);
+    exhaust(0, live, Fault::Error, 3);
 }
 
 #[test]
 fn space_runs_out_at_every_call() {
-    exhaust(Fault::NoSpace, 4);
+    exhaust(0, live, Fault::NoSpace, 4);
 }
 
 #[test]
 fn every_call_is_short_once() {
-    exhaust(Fault::Short, 5);
+    exhaust(0, live, Fault::Short, 5);
+}
+
+#[test]
+fn power_goes_at_every_call_of_an_adoption() {
+    exhaust(1, live_as_device, Fault::PowerCut, 6);
+    exhaust(1, live_as_device, Fault::PowerCut, 7);
+}
+
+#[test]
+fn every_call_of_an_adoption_fails_once() {
+    exhaust(1, live_as_device, Fault::Error, 8);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use replica::{
     CommitError, CreateOptions, Error, Grant, Limits, Mode, OpenOptions, Opened, Origin, READ, Replica,
     Roots, WRITE,
 };
-use sync::{Accepted, Adoption, Incoming, Store};
+use sync::{Accepted, Adoption, Incoming, Store, StoreError};
 
 pub(crate) type Local = Replica<MemoryDisk>;
 
@@ -238,39 +238,63 @@ pub(crate) fn deliver(now: Time, from: &mut Local, to: &mut Local) {
     deliver_tail(now, from, to);
 }
 
+/// Brings the base of one to another; whether nodes had to travel.
 pub(crate) fn deliver_handle(now: Time, from: &mut Local, to: &mut Local) -> bool {
+    let before = to.handle().version;
+    let fetched = try_deliver_handle_at(now, from, to).expect("the offer is good");
+    assert!(to.handle().version == from.handle().version || before > from.handle().version);
+    fetched
+}
+
+/// The same, where the disk of the other may fail.
+pub(crate) fn try_deliver_handle(from: &mut Local, to: &mut Local) -> Result<(), Error> {
+    try_deliver_handle_at(NOW, from, to).map(drop).map_err(own_fault)
+}
+
+fn try_deliver_handle_at(now: Time, from: &mut Local, to: &mut Local) -> Result<bool, StoreError> {
     let since = to.handle().version;
     if from.handle().version <= since {
-        return false;
+        return Ok(false);
     }
-    let mut adoption = to.adopt(now, from.offer(since)).expect("the offer is good");
-    let mut fetched = 0;
+    let mut adoption = to.adopt(now, from.offer(since))?;
+    let mut has_fetched = false;
     while let Adoption::Fetch(nodes) = adoption {
-        assert!(!nodes.is_empty() || fetched == 0, "a fetch asks for something");
-        let nodes = nodes.into_iter().map(|(kind, hash)| {
-            (kind, hash, from.node(kind, &hash).expect("who offers a base has its nodes"))
-        });
-        let nodes: Vec<_> = nodes.collect();
-        fetched += nodes.len();
-        adoption = to.store_nodes(now, nodes).expect("the nodes are good");
+        assert!(!nodes.is_empty(), "a fetch that waits for nothing asks for something");
+        has_fetched = true;
+        let bytes =
+            |(kind, hash)| (kind, hash, from.node(kind, &hash).expect("who offers a base has its nodes"));
+        let nodes = nodes.into_iter().map(bytes).collect();
+        adoption = to.store_nodes(now, nodes)?;
     }
     assert_eq!(adoption, Adoption::Adopted);
-    fetched > 0
+    Ok(has_fetched)
 }
 
 pub(crate) fn deliver_tail(now: Time, from: &mut Local, to: &mut Local) {
+    try_deliver_tail(now, from, to).expect("the tail can be read");
+}
+
+/// The same, where the disk of the sender may fail.
+pub(crate) fn try_deliver_tail(now: Time, from: &mut Local, to: &mut Local) -> Result<(), Error> {
     loop {
         let has = from.tail().into_iter().map(|(writer, ..)| (writer, to.seen(&writer))).collect();
-        let outgoing = from.next_commits(&has, 1 << 16).expect("the tail can be read");
+        let outgoing = from.next_commits(&has, 1 << 16).map_err(own_fault)?;
         if outgoing.commits.is_empty() {
-            return;
+            return Ok(());
         }
         let incoming = Incoming { commits: outgoing.commits, blobs: outgoing.blobs, seals: outgoing.seals };
         let accepted = to.accept(now, incoming).expect("an honest unit is taken");
         to.flush().expect("it flushes");
         if accepted == Accepted::NotReady {
-            return;
+            return Ok(());
         }
+    }
+}
+
+fn own_fault(error: StoreError) -> Error {
+    match error {
+        StoreError::Stopped(source) => *source.downcast().expect("a replica's error"),
+        StoreError::Peer { detail, .. } => panic!("nobody else is to blame: {detail}"),
     }
 }
 
