@@ -2,6 +2,8 @@
 
 mod describe;
 mod listen;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use replica::Mode;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::config::{self, Settings};
@@ -103,57 +107,83 @@ pub fn serve(options: &ServeOptions) -> Result<(), Error> {
 }
 
 async fn run(options: &ServeOptions) -> Result<(), Error> {
-    let settings = Settings::load(&options.data)?;
-    let mode = if options.is_read_only { Mode::ReadOnly } else { Mode::ReadWrite };
-    let mut notices = settings.notices();
-    let data = options.data.clone();
-    let opened = tokio::task::spawn_blocking({
-        let settings = settings.clone();
-        move || Spaces::open(&data, settings, mode)
-    });
-    let spaces = opened.await.map_err(|error| Error::System {
-        action: "open the spaces".to_string(),
-        source: std::io::Error::other(error),
-    })??;
-    let socket = listen::socket(&options.data).await?;
-    let http = match options.http.as_ref().or(settings.http.as_ref()) {
-        Some(address) if !options.is_isolated => Some(listen::http(address, &mut notices).await?),
-        _ => None,
-    };
-    let (endpoint, listen) = listen::endpoint(options, &settings, spaces.identity(), &mut notices)?;
-    let records = Records::load(spaces.registry());
-    let daemon = Arc::new(Daemon {
-        peers: Peers::load(&options.data, records),
-        spaces,
-        endpoint: endpoint.clone(),
-        instance: clock::seed()[..16].try_into().expect("sixteen of 32 bytes"),
-        started: Instant::now(),
-        listen,
-        http: http.as_ref().and_then(|listener| listener.local_addr().ok()),
-        notices,
-    });
-    let (stop, stopping) = tokio::sync::watch::channel(false);
-    let mut servers = tokio::task::JoinSet::new();
-    servers.spawn(listen::serve_socket(socket, daemon.clone(), stopping.clone()));
-    if let Some(listener) = http {
-        servers.spawn(listen::serve_http(listener, daemon.clone(), stopping.clone()));
-    }
-    tokio::spawn(keep_time(daemon.clone()));
-    tokio::spawn(keep_records(daemon.clone()));
-    if let Some(endpoint) = endpoint {
-        tokio::spawn(keep_accepting(daemon.clone(), endpoint.clone()));
-        tokio::spawn(keep_dialing(daemon.clone(), endpoint));
-    }
     let signals = listen::signals()?;
-    daemon.say_ready();
+    let running = Running::start(options).await?;
+    running.daemon.say_ready();
     signals.await;
     tracing::info!("stopping");
-    // Whoever listens has gone already when this fails.
-    stop.send(true).unwrap_or_default();
-    drop(tokio::time::timeout(DRAIN_MAX, async { while servers.join_next().await.is_some() {} }).await);
-    daemon.close().await;
-    listen::remove_socket(&options.data);
+    running.stop().await;
     Ok(())
+}
+
+/// A daemon that accepts work, with the tasks that serve it.
+pub(crate) struct Running {
+    pub(crate) daemon: Arc<Daemon>,
+    stop: watch::Sender<bool>,
+    servers: JoinSet<()>,
+    keepers: JoinSet<()>,
+}
+
+impl Running {
+    pub(crate) async fn start(options: &ServeOptions) -> Result<Running, Error> {
+        let settings = Settings::load(&options.data)?;
+        let mut notices = settings.notices();
+        let spaces = open_spaces(options, settings.clone()).await?;
+        let socket = listen::socket(&options.data).await?;
+        let http = match options.http.as_ref().or(settings.http.as_ref()) {
+            Some(address) if !options.is_isolated => Some(listen::http(address, &mut notices).await?),
+            _ => None,
+        };
+        let (endpoint, listen) = listen::endpoint(options, &settings, spaces.identity(), &mut notices)?;
+        let records = Records::load(spaces.registry());
+        let daemon = Arc::new(Daemon {
+            peers: Peers::load(&options.data, records),
+            spaces,
+            endpoint: endpoint.clone(),
+            instance: clock::seed()[..16].try_into().expect("sixteen of 32 bytes"),
+            started: Instant::now(),
+            listen,
+            http: http.as_ref().and_then(|listener| listener.local_addr().ok()),
+            notices,
+        });
+        let stop = watch::Sender::new(false);
+        let mut servers = JoinSet::new();
+        servers.spawn(listen::serve_socket(socket, daemon.clone(), stop.subscribe()));
+        if let Some(listener) = http {
+            servers.spawn(listen::serve_http(listener, daemon.clone(), stop.subscribe()));
+        }
+        let mut keepers = JoinSet::new();
+        keepers.spawn(keep_time(daemon.clone()));
+        keepers.spawn(keep_records(daemon.clone()));
+        if let Some(endpoint) = endpoint {
+            keepers.spawn(keep_accepting(daemon.clone(), endpoint.clone()));
+            keepers.spawn(keep_dialing(daemon.clone(), endpoint));
+        }
+        Ok(Running { daemon, stop, servers, keepers })
+    }
+
+    /// Requests under way are finished, everything is durable, peers are told.
+    pub(crate) async fn stop(mut self) {
+        // Whoever listened has gone already when this fails.
+        self.stop.send(true).unwrap_or_default();
+        let drained = async { while self.servers.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(DRAIN_MAX, drained).await);
+        self.servers.shutdown().await;
+        self.daemon.close().await;
+        self.keepers.shutdown().await;
+        listen::remove_socket(self.daemon.spaces.data());
+    }
+}
+
+async fn open_spaces(options: &ServeOptions, settings: Settings) -> Result<Spaces, Error> {
+    let mode = if options.is_read_only { Mode::ReadOnly } else { Mode::ReadWrite };
+    let data = options.data.clone();
+    let opened = tokio::task::spawn_blocking(move || Spaces::open(&data, settings, mode));
+    let opened = opened.await.map_err(|error| Error::System {
+        action: "open the spaces".to_string(),
+        source: std::io::Error::other(error),
+    })?;
+    Ok(opened?)
 }
 
 impl Daemon {
@@ -165,6 +195,7 @@ impl Daemon {
             endpoint.close().await;
         }
         self.peers.records.save(self.spaces.registry());
+        self.spaces.release();
     }
 
     fn say_ready(&self) {
@@ -219,9 +250,13 @@ async fn keep_records(daemon: Arc<Daemon>) {
 }
 
 async fn keep_accepting(daemon: Arc<Daemon>, endpoint: Endpoint) {
+    // Connections end with this task.
+    let mut connections = JoinSet::new();
     while let Some(accepting) = endpoint.accept().await {
         let daemon = daemon.clone();
-        tokio::spawn(async move {
+        // Those that are over, so that they do not pile up.
+        while connections.try_join_next().is_some() {}
+        connections.spawn(async move {
             match accepting.finish().await {
                 Ok(connection) => {
                     let address = connection.quic.remote_address().to_string();

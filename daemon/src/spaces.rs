@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use crdt::{DeviceId, DeviceKey, Genesis, Ring, RingRecord, SpaceId, Time};
 use disk::{Disk, RealDisk, RealLock};
@@ -37,7 +37,7 @@ pub struct Spaces {
     registry: RedbRegistry,
     spaces: RwLock<BTreeMap<SpaceId, Arc<Space>>>,
     changed: watch::Sender<u64>,
-    _lock: Option<RealLock>,
+    lock: Mutex<Option<RealLock>>,
 }
 
 /// Why a data directory or a space in it cannot be used.
@@ -122,7 +122,7 @@ impl Spaces {
             registry,
             spaces: RwLock::default(),
             changed: watch::Sender::new(0),
-            _lock: lock,
+            lock: Mutex::new(lock),
         };
         let names = spaces.disk.list(SPACES).map_err(|source| Error::Disk {
             action: "list the spaces",
@@ -242,6 +242,11 @@ impl Spaces {
         for space in self.all() {
             space.slot.close_blocking();
         }
+    }
+
+    /// Gives the directory back, after everything in it is closed.
+    pub(crate) fn release(&self) {
+        drop(self.lock.lock().expect("holding a lock cannot panic").take());
     }
 
     fn check_free(&self, name: &str) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crdt::{DeviceId, SpaceId};
 use sync::{Backoff, BackoffConfig};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::record::stand_in;
 use crate::clock;
@@ -46,7 +46,9 @@ impl Target {
 pub(crate) async fn keep_dialing(daemon: Arc<Daemon>, endpoint: Endpoint) {
     let mut spaces = daemon.spaces.changes();
     let mut nudges = daemon.peers.nudges();
-    let mut tasks: BTreeMap<String, (Target, tokio::task::JoinHandle<()>)> = BTreeMap::new();
+    // Dialing ends with this task.
+    let mut running = JoinSet::new();
+    let mut tasks: BTreeMap<String, (Target, AbortHandle)> = BTreeMap::new();
     loop {
         let targets = targets(&daemon);
         tasks.retain(|key, (target, task)| {
@@ -59,13 +61,15 @@ pub(crate) async fn keep_dialing(daemon: Arc<Daemon>, endpoint: Endpoint) {
         });
         for (key, target) in targets {
             tasks.entry(key).or_insert_with(|| {
-                let task = tokio::spawn(keep_reaching(daemon.clone(), endpoint.clone(), target.clone()));
+                let task = running.spawn(keep_reaching(daemon.clone(), endpoint.clone(), target.clone()));
                 (target, task)
             });
         }
         tokio::select! {
             changed = spaces.changed() => if changed.is_err() { return },
             changed = nudges.changed() => if changed.is_err() { return },
+            // Those that were aborted, so that they do not pile up.
+            Some(_) = running.join_next() => {}
         }
     }
 }

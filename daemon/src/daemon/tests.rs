@@ -1,0 +1,144 @@
+use std::time::Duration;
+
+use axum::http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::handshake;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use super::*;
+use crate::config;
+use crate::identity::Identity;
+use crate::scratch::Scratch;
+
+/// A daemon in this process, asked through its socket.
+struct Node {
+    data: Scratch,
+    running: Option<Running>,
+}
+
+impl Node {
+    async fn new(name: &str) -> Node {
+        let data = Scratch::new(name);
+        Identity::create(data.path()).unwrap();
+        let text = config::Settings::default_text(None)
+            .replace("# retry: { initial: 1s,", "retry: { initial: 50ms,");
+        std::fs::write(data.path().join(config::FILE_NAME), text).unwrap();
+        let mut node = Node { data, running: None };
+        node.start().await;
+        node
+    }
+
+    async fn start(&mut self) {
+        let options = ServeOptions {
+            data: self.data.path().to_path_buf(),
+            listen: Some("127.0.0.1:0".to_string()),
+            ..ServeOptions::default()
+        };
+        self.running = Some(Running::start(&options).await.unwrap());
+    }
+
+    async fn stop(&mut self) {
+        self.running.take().unwrap().stop().await;
+    }
+
+    fn daemon(&self) -> Arc<Daemon> {
+        self.running.as_ref().unwrap().daemon.clone()
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: &str) -> (StatusCode, String) {
+        let stream = UnixStream::connect(self.data.path().join(listen::SOCKET)).await.unwrap();
+        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let body = Full::new(bytes::Bytes::from(body.to_string()));
+        let request = Request::builder().method(method).uri(path).body(body).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn json(&self, method: &str, path: &str, body: &str) -> Value {
+        let (status, text) = self.ask(method, path, body).await;
+        assert!(status.is_success(), "{method} {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// Asks until the answer is this one.
+    async fn eventually(&self, path: &str, wanted: &str) {
+        let mut last = String::new();
+        for _ in 0..500 {
+            let (_, text) = self.ask("GET", path, "").await;
+            if text == wanted {
+                return;
+            }
+            last = text;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{path} is {last}, not {wanted}; status {}", self.ask("GET", "/v1/status", "").await.1);
+    }
+}
+
+const KEYS: &str = "/v1/spaces/fleet/collections/notes/keys";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_is_put_read_listed_and_deleted() {
+    let node = Node::new("http").await;
+    node.json("POST", "/v1/spaces", r#"{"name":"fleet"}"#).await;
+    node.json("POST", "/v1/spaces/fleet/collections", r#"{"name":"notes"}"#).await;
+    let written = node.json("PUT", &format!("{KEYS}/a%2Fb"), "one").await;
+    assert_eq!(node.ask("GET", &format!("{KEYS}/a%2Fb"), "").await, (StatusCode::OK, "one".to_string()));
+    let all = node.json("GET", &format!("{KEYS}/a%2Fb?all=true"), "").await;
+    assert_eq!((&all["dot"], all["siblings"].as_u64()), (&written["dot"], Some(1)));
+    let (_, lines) = node.ask("GET", KEYS, "").await;
+    assert_eq!(lines.lines().count(), 1);
+    assert!(lines.starts_with(r#"{"key":"a/b","value":"one""#), "{lines}");
+    assert_eq!(node.ask("DELETE", &format!("{KEYS}/a%2Fb"), "").await.0, StatusCode::OK);
+    assert_eq!(node.ask("DELETE", &format!("{KEYS}/a%2Fb"), "").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(node.ask("GET", &format!("{KEYS}/a%2Fb"), "").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_daemon_in_one_directory_is_refused() {
+    let node = Node::new("lock").await;
+    let options = ServeOptions { data: node.data.path().to_path_buf(), ..ServeOptions::default() };
+    let refused = Running::start(&options).await.err().expect("refused").to_string();
+    assert!(refused.contains("in use by another daemon"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_daemons_hold_the_same_after_a_join_a_cut_and_a_restart() {
+    let (mut home, mut truck) = (Node::new("home").await, Node::new("truck").await);
+    home.json("POST", "/v1/spaces", r#"{"name":"fleet"}"#).await;
+    home.json("POST", "/v1/spaces/fleet/collections", r#"{"name":"notes"}"#).await;
+    home.json("PUT", &format!("{KEYS}/old"), "from home").await;
+    let invited = home.json("POST", "/v1/spaces/fleet/invite", "{}").await;
+    let join = serde_json::json!({ "ticket": invited["ticket"], "name": "fleet" }).to_string();
+    truck.json("POST", "/v1/join", &join).await;
+    truck.eventually(&format!("{KEYS}/old"), "from home").await;
+    let waited = truck.json("PUT", &format!("{KEYS}/new?wait=anchored&timeout=10s"), "from truck").await;
+    assert_eq!(waited["waited"], "anchored");
+    home.eventually(&format!("{KEYS}/new"), "from truck").await;
+
+    home.stop().await;
+    truck.json("PUT", &format!("{KEYS}/alone"), "offline").await;
+    truck.stop().await;
+    home.start().await;
+    truck.start().await;
+    // The home has another port now, so only its call back can help: the truck's address of it is old.
+    let address = home.daemon().reachable_addresses()[0].clone();
+    truck.json("POST", "/v1/peers", &serde_json::json!({ "address": address }).to_string()).await;
+    home.eventually(&format!("{KEYS}/alone"), "offline").await;
+    for _ in 0..500 {
+        let roots = [&home, &truck].map(|node| node.daemon());
+        let (a, b) = (roots[0].describe_spaces().await, roots[1].describe_spaces().await);
+        if a[0].data_root == b[0].data_root && b[0].tail_commits == 0 && a[0].version > 2 {
+            home.stop().await;
+            truck.stop().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("roots differ");
+}
