@@ -271,7 +271,7 @@ impl Settings {
 /// One line for a person: what is wrong, and what was probably meant.
 fn refusal(error: &serde_saphyr::Error) -> Error {
     let error = error.without_snippet();
-    let line = error.location().map_or(0, |location| location.line() as u64);
+    let line = error.location().map_or(0, |location| location.line());
     let reason = match error {
         serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => unknown("setting", field, expected),
         serde_saphyr::Error::SerdeUnknownVariant { variant, expected, .. } => {

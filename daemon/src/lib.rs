@@ -1,9 +1,20 @@
 //! The library to embed: the same verbs as the command line, in this process.
+//!
+//! ```no_run
+//! let replica = strandline::Replica::open("data")?;
+//! let notes = replica.space("mine")?.collection("notes")?;
+//! notes.put("greeting", "hello")?;
+//! assert_eq!(notes.get("greeting")?.as_deref(), Some(&b"hello"[..]));
+//! # Ok::<(), strandline::Error>(())
+//! ```
+//!
+//! The rest is the daemon around the same slots: sockets, peers, settings.
 
 pub mod api;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+mod embed;
 pub mod endpoint;
 mod fingerprint;
 pub mod identity;
@@ -17,3 +28,5 @@ mod scratch;
 pub mod slot;
 pub mod space;
 pub mod spaces;
+
+pub use embed::{Collection, Error, Replica, Space, Transaction};

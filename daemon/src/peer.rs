@@ -314,7 +314,11 @@ async fn deliver(space: &Arc<Space>, id: crate::slot::SessionId, bytes: Vec<u8>)
 
 async fn detach(space: &Arc<Space>, id: crate::slot::SessionId) {
     // The owner that is gone has no session either.
-    drop(space.slot.call(0, move |owner, _| Turn::Done(Ok(owner.detach(id)))).await);
+    let detached = space.slot.call(0, move |owner, _| {
+        owner.detach(id);
+        Turn::Done(Ok(()))
+    });
+    drop(detached.await);
 }
 
 pub(crate) async fn refuse(send: &mut SendStream, code: ByeCode) {

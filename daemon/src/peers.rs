@@ -169,8 +169,10 @@ impl Peers {
             }
             Ok(())
         })?;
+        // Taken before the links: one lock holds both.
+        let choices = self.choices();
         for link in self.state().links.values() {
-            if self.is_paused_in(&self.choices(), Some(link.peer), &link.address) {
+            if self.is_paused_in(&choices, Some(link.peer), &link.address) {
                 link.quic.close(0u32.into(), b"paused");
             }
         }

@@ -150,6 +150,9 @@ impl<D: Disk> Owner<D> {
     pub(super) fn settle(&mut self, now: Time, fsync: Fsync, is_retried: bool) -> Result<(), Error> {
         let is_asked = std::mem::take(&mut self.is_flush_asked) || is_retried;
         let Some(live) = &mut self.live else { return Ok(()) };
+        if live.replica.is_flushed() {
+            self.upkeep.nothing_to_flush();
+        }
         if !is_asked && (live.replica.is_flushed() || !self.upkeep.is_flush_due(now, fsync)) {
             return Ok(());
         }

@@ -105,7 +105,8 @@ impl Sessions {
     }
 
     pub(super) fn wake(&self) -> Option<Time> {
-        self.wake
+        // The last one may have been detached since the times were asked for.
+        self.wake.filter(|_| !self.entries.is_empty())
     }
 
     pub(super) fn report<D: Disk>(&self, replica: &Replica<D>) -> Vec<(SessionId, Status)> {

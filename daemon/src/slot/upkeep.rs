@@ -43,6 +43,11 @@ impl Upkeep {
         now >= *self.flush.get_or_insert(now.plus_ms(delay))
     }
 
+    /// Something else flushed before the late flush was due.
+    pub(super) fn nothing_to_flush(&mut self) {
+        self.flush = None;
+    }
+
     pub(super) fn flushed(&mut self, now: Time) {
         self.flush = None;
         self.idle = Some(now.plus_ms(IDLE_MS));
@@ -99,7 +104,12 @@ impl<D: Disk> Owner<D> {
     fn keep_home(&mut self, now: Time) {
         let Some((live, _, _, upkeep)) = self.parts() else { return };
         let Live { replica, home: Some(home), registry } = live else { return };
-        if home.due(now, replica).is_some_and(|due| due <= now) && !upkeep.is_checkpointing {
+        if upkeep.is_checkpointing {
+            // Its end is a turn, which asks again; a time that has passed would keep the timer running until then.
+            upkeep.home = None;
+            return;
+        }
+        if home.due(now, replica).is_some_and(|due| due <= now) {
             let made = home.batch(replica, now, registry);
             if upkeep.note("the next handle", made).is_some() {
                 upkeep.trouble = None;

@@ -1,0 +1,271 @@
+//! A replica inside another program: no sockets, no threads of its own, the same folder and the same guarantees.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crdt::{Class, CollId, Descriptor, Dot, Policy};
+use disk::RealDisk;
+use replica::{KeyRange, Order, Snapshot};
+
+use crate::config::{self, Settings};
+use crate::identity::Identity;
+use crate::keytext::Key;
+use crate::slot::{self, Turn};
+use crate::space::{self, check_name};
+use crate::spaces::{self, Spaces};
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings of the folder.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The folder.
+    #[error(transparent)]
+    Folder(#[from] spaces::Error),
+    /// The space.
+    #[error(transparent)]
+    Space(#[from] slot::Error),
+    /// Names of spaces and collections.
+    #[error("{0}")]
+    Name(String),
+    /// The transaction read something that has changed since: run it again.
+    #[error("what the transaction read has changed since")]
+    Conflict,
+}
+
+impl From<replica::Error> for Error {
+    fn from(error: replica::Error) -> Error {
+        Error::Space(error.into())
+    }
+}
+
+impl From<replica::CommitError> for Error {
+    fn from(error: replica::CommitError) -> Error {
+        match error {
+            replica::CommitError::Conflict { .. } | replica::CommitError::Retry => Error::Conflict,
+            error => Error::Space(error.into()),
+        }
+    }
+}
+
+/// A data directory, opened by this program. Only one at a time may have it open.
+pub struct Replica {
+    spaces: Arc<Spaces>,
+}
+
+/// One space of a [`Replica`].
+#[derive(Clone)]
+pub struct Space {
+    spaces: Arc<Spaces>,
+    space: Arc<space::Space>,
+}
+
+/// One ordered map of a [`Space`].
+#[derive(Clone)]
+pub struct Collection {
+    space: Space,
+    id: CollId,
+}
+
+/// Reads of one moment and writes that land together, or not at all if something it read has changed.
+pub struct Transaction {
+    space: Space,
+    inner: replica::Transaction<RealDisk>,
+}
+
+impl Replica {
+    /// Opens the data directory at `dir`, and makes it a new device if there is none.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Replica, Error> {
+        let dir = dir.as_ref();
+        if !dir.join(crate::identity::FILE_NAME).exists() {
+            Identity::create(dir).map_err(spaces::Error::from)?;
+        }
+        let settings = Settings::load(dir)?;
+        Ok(Replica { spaces: Arc::new(Spaces::open(dir, settings, replica::Mode::ReadWrite)?) })
+    }
+
+    /// The space of this name; made here, and homed here, if there is none.
+    pub fn space(&self, name: &str) -> Result<Space, Error> {
+        let space = match self.spaces.find(name) {
+            Some(space) => space,
+            None => self.spaces.create(name)?,
+        };
+        Ok(Space { spaces: self.spaces.clone(), space })
+    }
+
+    /// The names of all spaces.
+    pub fn spaces(&self) -> Vec<String> {
+        self.spaces.all().iter().map(|space| space.name.clone()).collect()
+    }
+}
+
+impl Drop for Replica {
+    /// What was acknowledged is durable anyway; this saves the next start the replay.
+    fn drop(&mut self) {
+        self.spaces.close_blocking();
+        self.spaces.release();
+    }
+}
+
+impl Space {
+    /// The collection of this name; made with the policy `lww` if there is none.
+    pub fn collection(&self, name: &str) -> Result<Collection, Error> {
+        check_name(name).map_err(Error::Name)?;
+        let found = self.space.collection(&self.snapshot()?, name)?;
+        let id = match found {
+            Some(id) => id,
+            None => {
+                let descriptor =
+                    Descriptor { name: name.to_string(), policy: Policy::Lww, params: Vec::new() };
+                let id = self.space.slot.call_blocking(name.len(), space::create_collection(descriptor))?;
+                self.space.forget_names();
+                id
+            }
+        };
+        Ok(Collection { space: self.clone(), id })
+    }
+
+    /// A transaction on what is visible now.
+    pub fn begin(&self) -> Result<Transaction, Error> {
+        let begun = self
+            .space
+            .slot
+            .call_blocking(0, |owner, _| Turn::Done(owner.live().map(|live| live.replica.begin())))?;
+        Ok(Transaction { space: self.clone(), inner: begun })
+    }
+
+    /// Its name on this device.
+    pub fn name(&self) -> &str {
+        &self.space.name
+    }
+
+    fn snapshot(&self) -> Result<Snapshot<RealDisk>, Error> {
+        Ok(self.space.slot.snapshot_blocking()?)
+    }
+}
+
+impl Collection {
+    /// The value at a key.
+    pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.space.snapshot()?.get(self.id, &Key::plain(key).0)?)
+    }
+
+    /// Sets the value at a key; durable when this returns.
+    pub fn put(&self, key: &str, value: impl AsRef<[u8]>) -> Result<Dot, Error> {
+        let mut transaction = self.space.begin()?;
+        transaction.put(self, key, value)?;
+        transaction.commit()
+    }
+
+    /// Takes the value at a key away; durable when this returns.
+    pub fn delete(&self, key: &str) -> Result<Dot, Error> {
+        let mut transaction = self.space.begin()?;
+        transaction.delete(self, key)?;
+        transaction.commit()
+    }
+
+    /// Every key that begins with `prefix`, with its value, in order. The encoded keys sort as their values do.
+    pub fn scan(&self, prefix: &str) -> Result<Vec<(Key, Vec<u8>)>, Error> {
+        let snapshot = self.space.snapshot()?;
+        let range = KeyRange::prefix(&crdt::key::prefix_of_text(prefix));
+        let mut found = Vec::new();
+        for reading in snapshot.scan(self.id, &range, Order::Ascending)? {
+            let reading = reading?;
+            let value = snapshot.value(&reading.winner.payload)?;
+            found.push((Key(reading.key), value));
+        }
+        Ok(found)
+    }
+}
+
+impl Transaction {
+    /// The value at a key, own writes included. If it changes before the commit, there is none.
+    pub fn get(&mut self, collection: &Collection, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.inner.get(collection.id, &Key::plain(key).0)?)
+    }
+
+    /// Sets the value at a key.
+    pub fn put(&mut self, collection: &Collection, key: &str, value: impl AsRef<[u8]>) -> Result<(), Error> {
+        Ok(self.inner.put(collection.id, &Key::plain(key).0, value.as_ref())?)
+    }
+
+    /// Takes the value at a key away.
+    pub fn delete(&mut self, collection: &Collection, key: &str) -> Result<(), Error> {
+        Ok(self.inner.delete(collection.id, &Key::plain(key).0)?)
+    }
+
+    /// Makes all of it durable in one step; [`Error::Conflict`] if something it read has changed since it began.
+    pub fn commit(self) -> Result<Dot, Error> {
+        let mut inner = Some(self.inner);
+        let committed = self.space.space.slot.call_blocking(1_024, move |owner, now| {
+            let Some(transaction) = inner.take() else { return Turn::Done(Err(slot::Error::Contended)) };
+            let live = match owner.live() {
+                Ok(live) => live,
+                Err(error) => return Turn::Done(Err(error)),
+            };
+            // Run again it would read something else: that is the caller's to decide.
+            Turn::Done(live.replica.commit(now, transaction, Class::Normal).map_err(Into::into))
+        });
+        match committed {
+            Ok(committed) => Ok(committed.dot),
+            Err(slot::Error::Commit(error)) => Err(error.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Space {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Space({} in {})", self.space.name, self.spaces.data().display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn a_program_writes_reads_and_finds_it_again() {
+        let data = Scratch::new("embed");
+        {
+            let replica = Replica::open(data.path()).unwrap();
+            let notes = replica.space("mine").unwrap().collection("notes").unwrap();
+            notes.put("greeting", "hello").unwrap();
+            notes.put("other", "x").unwrap();
+            notes.delete("other").unwrap();
+        }
+        let replica = Replica::open(data.path()).unwrap();
+        let notes = replica.space("mine").unwrap().collection("notes").unwrap();
+        assert_eq!(notes.get("greeting").unwrap().as_deref(), Some(&b"hello"[..]));
+        assert_eq!(notes.get("other").unwrap(), None);
+        let all: Vec<_> = notes.scan("gr").unwrap().into_iter().map(|(key, _)| key.to_string()).collect();
+        assert_eq!(all, ["greeting"]);
+    }
+
+    #[test]
+    fn a_transaction_whose_reads_changed_is_refused_whole() {
+        let data = Scratch::new("embed-conflict");
+        let replica = Replica::open(data.path()).unwrap();
+        let space = replica.space("mine").unwrap();
+        let stock = space.collection("stock").unwrap();
+        stock.put("apples", "3").unwrap();
+        let mut sale = space.begin().unwrap();
+        assert_eq!(sale.get(&stock, "apples").unwrap().as_deref(), Some(&b"3"[..]));
+        sale.put(&stock, "apples", "2").unwrap();
+        sale.put(&stock, "sold", "1").unwrap();
+        stock.put("apples", "0").unwrap();
+        assert!(matches!(sale.commit(), Err(Error::Conflict)));
+        assert_eq!(stock.get("sold").unwrap(), None);
+    }
+
+    #[test]
+    fn one_directory_has_one_owner() {
+        let data = Scratch::new("embed-lock");
+        let replica = Replica::open(data.path()).unwrap();
+        assert!(matches!(Replica::open(data.path()), Err(Error::Folder(spaces::Error::InUse { .. }))));
+        drop(replica);
+        assert!(Replica::open(data.path()).is_ok());
+    }
+}
