@@ -180,6 +180,7 @@ impl<D: Disk> Replica<D> {
             self.tail.push_covered_home(commit.dot(), place);
         }
         self.take_base(handle, nodes)?;
+        self.tidy_packs(now)?;
         Ok(Adoption::Adopted)
     }
 
@@ -267,7 +268,8 @@ impl<D: Disk> Replica<D> {
         // Keys may have changed that no commit here told of.
         self.changes.reset();
         self.clock.observe(now, handle.hlc);
-        self.take_base(handle, nodes)
+        self.take_base(handle, nodes)?;
+        self.tidy_packs(now)
     }
 
     /// The commits held that the Handle does not cover, folded in log order, and every value no pack holds.

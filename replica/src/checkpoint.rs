@@ -16,6 +16,7 @@ use crate::snapshot::Snapshot;
 pub struct CheckpointJob<D: Disk> {
     visible: Snapshot<D>,
     pack: String,
+    collections: u64,
     /// The manifest as it will be, but for the new roots and pack.
     manifest: Manifest,
 }
@@ -23,6 +24,7 @@ pub struct CheckpointJob<D: Disk> {
 /// A checkpoint whose pack is durable and whose manifest is not written yet.
 pub struct CheckpointDone<D: Disk> {
     visible: Snapshot<D>,
+    collections: u64,
     local: Roots,
     pack: PackRef,
     manifest: Manifest,
@@ -55,16 +57,18 @@ impl<D: Disk> Replica<D> {
         manifest.position = self.visible_end;
         // Notes as they are durable: one ahead of the log would claim rows that a crash took away.
         manifest.notes = self.notes.visible();
-        Ok(Some(CheckpointJob { visible: self.snapshot(), pack: self.next_pack_name(), manifest }))
+        let (visible, pack, collections) = (self.snapshot(), self.next_pack_name(), self.collections);
+        Ok(Some(CheckpointJob { visible, pack, collections, manifest }))
     }
 
     /// Makes a finished job count: one manifest write, then the overlay holds only what came since.
     ///
-    /// A job that began before the base or the local trees moved otherwise is of no use, and is dropped.
+    /// A job that began before the local trees moved otherwise, or before a collection took nodes that it may have counted
+    /// on, is of no use, and is dropped.
     pub fn finish_checkpoint(&mut self, now: Time, done: CheckpointDone<D>) -> Result<(), Error> {
         self.check_writable()?;
         let folded = &done.visible.0;
-        if folded.local != self.pending.local {
+        if folded.local != self.pending.local || done.collections != self.collections {
             return Ok(());
         }
         let nodes = self.pending.nodes.with_pack(&done.pack)?;
@@ -78,7 +82,7 @@ impl<D: Disk> Replica<D> {
         self.pending.local = done.local;
         self.pending.overlay = self.pending.overlay.rebase(&folded.overlay);
         self.rebase_visible(&folded.overlay);
-        Ok(())
+        self.tidy_packs(now)
     }
 
     /// What readers see is the same as before, relative to the new local trees.
@@ -105,7 +109,8 @@ impl<D: Disk> CheckpointJob<D> {
         let mut manifest = self.manifest;
         manifest.local = local;
         let pack = write_pack(&view.nodes, &self.pack, fresh, &mut manifest)?;
-        Ok(CheckpointDone { visible: self.visible, local, pack, manifest })
+        let (visible, collections) = (self.visible, self.collections);
+        Ok(CheckpointDone { visible, collections, local, pack, manifest })
     }
 }
 

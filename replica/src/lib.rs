@@ -12,6 +12,7 @@ mod author;
 mod candidate;
 mod changes;
 mod checkpoint;
+mod collect;
 mod collection;
 mod create;
 mod describe;

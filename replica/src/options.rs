@@ -14,6 +14,8 @@ pub struct Limits {
     pub outbox_bytes: u64,
     /// Bytes of covered segments kept for near peers.
     pub archive_bytes: u64,
+    /// Bytes that dead nodes and values may take before packs are rewritten without them.
+    pub waste_bytes: u64,
     /// Keys remembered as changed since the oldest transaction that can still commit.
     pub changes: usize,
 }
@@ -27,6 +29,7 @@ impl Default for Limits {
             // Days of telemetry; a disk that fills up silently would be worse than a refusal that says so.
             outbox_bytes: 4 << 30,
             archive_bytes: 64 << 20,
+            waste_bytes: 64 << 20,
             // About 16 MiB of shared pointers at worst; an older transaction is told to retry.
             changes: 1 << 19,
         }

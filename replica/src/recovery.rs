@@ -388,6 +388,8 @@ pub(crate) fn build<D: Disk>(parts: Parts<D>, options: &OpenOptions) -> Result<R
         slots,
         slot,
         packs_made: 0,
+        collections: 0,
+        blob_len: None,
         retired: Retired::default(),
         visible: Snapshot(Arc::new(pending.clone())),
         pending,

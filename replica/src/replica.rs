@@ -48,6 +48,10 @@ pub struct Replica<D: Disk> {
     pub(crate) manifest: Manifest,
     /// Packs made by this open, for their names.
     pub(crate) packs_made: u64,
+    /// Collections since the open: what one took away, work that began before it may count on.
+    pub(crate) collections: u64,
+    /// Bytes of the values in packs, as far as they were counted.
+    pub(crate) blob_len: Option<u64>,
     pub(crate) retired: Retired,
     pub(crate) pending: View<D>,
     pub(crate) visible: Snapshot<D>,

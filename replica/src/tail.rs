@@ -78,6 +78,11 @@ impl WriterTail {
         Some(Place { position: *self.positions.get(index)?, len: self.lens[index] })
     }
 
+    /// Where all of them lie.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+        self.positions.iter().zip(&self.lens).map(|(position, len)| Place { position: *position, len: *len })
+    }
+
     /// The held seal at exactly `seq`.
     pub(crate) fn seal_at(&self, seq: u64) -> Option<Position> {
         let index = self.seals.binary_search_by_key(&seq, |(sealed, _)| *sealed).ok()?;
