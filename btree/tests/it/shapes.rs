@@ -85,6 +85,51 @@ fn a_tree_cut_where_the_rule_does_not_cut_is_found() {
 }
 
 #[test]
+fn an_entry_moved_over_a_cut_is_found() {
+    // Two leaves whose cut is one entry early, under a branch that says so: counts, bytes and keys all agree.
+    let whole = tree(400);
+    let mut nodes = Vec::new();
+    for leaf in leaves(&whole) {
+        let node = Node::decode(Kind::Data, whole.fresh.raw(&leaf).expect("whole")).expect("a good node");
+        nodes.push((0..node.len()).map(|i| (node.key(i), node.value(i))).collect::<Entries>());
+    }
+    let (key, value) = nodes[0].pop_last().expect("not empty");
+    nodes[1].insert(key, value);
+    let mut fresh = Fresh::new(SALT);
+    let leaves = nodes.iter().map(|entries| {
+        let leaf = Tree::of(entries);
+        assert_eq!(leaf.fresh.count(), 1, "small enough to be one leaf");
+        let hash =
+            fresh.insert_raw(Kind::Data, leaf.fresh.raw(&leaf.root).expect("one leaf")).expect("a good node");
+        let bytes = entries.iter().map(|(key, value)| key.len() + value.payload.len()).sum::<usize>();
+        (entries.last_key_value().expect("not empty").0.clone(), hash, entries.len(), bytes)
+    });
+    let branch = branch(&leaves.collect::<Vec<_>>());
+    let root = fresh.insert_raw(Kind::Data, &branch).expect("a good node");
+    assert_eq!(damage(&whole, (fresh, root)), Damage::Cut);
+}
+
+/// A branch over leaves whose keys are four bytes and one dot, with columns of two bytes.
+fn branch(children: &[(Vec<u8>, Hash, usize, usize)]) -> Vec<u8> {
+    let columns =
+        [children.iter().map(|child| child.2).collect::<Vec<_>>(), children.iter().map(|c| c.3).collect()];
+    let bases = columns.clone().map(|column| *column.iter().min().expect("not empty"));
+    let widths = [0, 1].map(|i| if columns[i].iter().max() < Some(&(bases[i] + 256)) { 1 } else { 2 });
+    let mut bytes = vec![1, 1, children.len() as u8, 0, 2, 0, 1, 0, 0, widths[0], widths[1]];
+    bytes.extend(1u64.to_le_bytes());
+    bases.iter().for_each(|base| bytes.extend((*base as u64).to_le_bytes()));
+    bytes.extend([0, 0]);
+    bytes.extend([1; 24]);
+    for i in [0, 1] {
+        columns[i].iter().for_each(|n| bytes.extend(&(n - bases[i]).to_le_bytes()[..widths[i] as usize]));
+    }
+    (1..=children.len() as u16).for_each(|i| bytes.extend((2 * i).to_le_bytes()));
+    children.iter().for_each(|child| bytes.extend(child.1.as_bytes()));
+    children.iter().for_each(|child| bytes.extend(&child.0[2..4]));
+    bytes
+}
+
+#[test]
 fn mined_names_make_neither_a_tall_tree_nor_a_large_node() {
     let seed = blake3::keyed_hash(&SALT.0, b"boundary");
     let seed = u64::from_le_bytes(*seed.as_bytes().first_chunk().expect("32 bytes"));

@@ -2,11 +2,11 @@
 
 use std::ops::Bound;
 
-use btree::{Direction, Fresh, Kind, Node, Nodes, Source, apply, empty_root, range};
+use btree::{Damage, Direction, Fresh, Kind, Node, Nodes, Source, apply, empty_root, range};
 use disk::MemoryDisk;
 use proptest::prelude::*;
 
-use crate::model::{SALT, Tree, any_entries};
+use crate::model::{SALT, Tree, any_entries, key, value};
 
 /// Encodes a decoded leaf's entries again, as one leaf or as the leaves the rule makes of them.
 fn check_leaf(bytes: &[u8]) {
@@ -111,4 +111,51 @@ proptest! {
         bytes.iter_mut().zip(header).for_each(|(byte, plausible)| *byte = plausible);
         check_leaf(&bytes);
     }
+}
+
+/// The leaf of `ab1` and `ab2`, of one writer and one time: a header of 27 bytes, `ab`, the writer, two tables of two
+/// ends, and `12`.
+fn small_leaf() -> Vec<u8> {
+    let tree = Tree::of(&[b"ab1", b"ab2"].map(|name| (key(name, 1, 5), value(1, 0))).into());
+    let bytes = tree.fresh.raw(&tree.root).expect("one leaf").to_vec();
+    assert_eq!(bytes.len(), 27 + 2 + 24 + 4 + 4 + 2);
+    bytes
+}
+
+fn check_refused(bytes: &[u8], damage: Damage) {
+    assert_eq!(Node::decode(Kind::Data, bytes).map(drop), Err(damage));
+}
+
+#[test]
+fn a_prefix_shorter_than_what_the_names_share_is_refused() {
+    let mut bytes = small_leaf();
+    bytes[4] = 1;
+    bytes.remove(28);
+    bytes[52..56].copy_from_slice(&[2, 0, 4, 0]);
+    bytes.splice(60.., *b"b1b2");
+    check_refused(&bytes, Damage::Spelling);
+}
+
+#[test]
+fn a_writer_in_the_table_that_wrote_no_row_is_refused() {
+    let mut bytes = small_leaf();
+    bytes[6] = 2;
+    bytes.splice(53..53, [[2; 24].as_slice(), &[0, 0]].concat());
+    check_refused(&bytes, Damage::Spelling);
+    bytes[78] = 1;
+    assert!(Node::decode(Kind::Data, &bytes).is_ok(), "with a row of its own it is a good node");
+    bytes[77] = 2;
+    check_refused(&bytes, Damage::Limit);
+}
+
+#[test]
+fn a_number_wider_than_it_needs_is_refused() {
+    let mut bytes = small_leaf();
+    bytes[8] = 1;
+    bytes.splice(53..53, [0, 0]);
+    check_refused(&bytes, Damage::Spelling);
+    bytes[54] = 1;
+    assert!(Node::decode(Kind::Data, &bytes).is_ok(), "the second sequence number is one higher");
+    bytes[11..19].copy_from_slice(&u64::MAX.to_le_bytes());
+    check_refused(&bytes, Damage::Limit);
 }

@@ -97,3 +97,14 @@ fn changes_out_of_order_are_a_bug() {
     let changes = [2, 1].map(|i| (crate::model::key(&[i], 0, 0), Some(crate::model::value(1, 1))));
     btree::apply(&tree.nodes, &mut tree.fresh, Kind::Data, &tree.root, changes).expect("it panics before");
 }
+
+#[test]
+fn a_digest_tells_dots_apart_and_not_values() {
+    let of = |dot: u64, len: usize| {
+        let tree = Tree::of(&Entries::from([(crate::model::key(b"k", 1, dot), crate::model::value(1, len))]));
+        digest(tree.source(), Kind::Data, &tree.root, (Bound::Unbounded, Bound::Unbounded))
+            .expect("nodes in memory")
+    };
+    assert_ne!(of(1, 5), of(2, 5), "another write of the key");
+    assert_eq!(of(1, 5), of(1, 6), "a dot is written once, so this is never another value");
+}
