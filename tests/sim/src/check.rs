@@ -51,7 +51,8 @@ fn is_closed(name: &str, replica: &Replica<MemoryDisk>, book: &Book) -> Result<(
         let named = commit.body().mutations.iter().flat_map(|mutation| &mutation.supersedes);
         for dot in named.chain(&commit.body().deps) {
             if replica.seen(&dot.writer) < dot.seq {
-                return Err(("I5", format!("{name} holds {writer}:{seq} without {dot}")));
+                let seen = replica.seen(&dot.writer);
+                return Err(("I5", format!("{name} holds {writer}:{seq} without {dot}, only {seen}")));
             }
         }
     }
@@ -100,6 +101,12 @@ fn shown(replica: &Replica<MemoryDisk>, colls: &[CollId]) -> Result<State, repli
     Ok(state)
 }
 
+/// I8: the base never goes back.
+pub fn only_rises(name: &str, version: u64, replica: &Replica<MemoryDisk>) -> Result<(), Broken> {
+    let now = replica.base().version;
+    if now < version { Err(("I8", format!("{name} went from version {version} to {now}"))) } else { Ok(()) }
+}
+
 /// I3 and I9 at a machine that acknowledged a dot: it is held, and in the log unless the newest Handle covers it.
 pub fn acknowledged_is_held(
     name: &str,
@@ -110,8 +117,12 @@ pub fn acknowledged_is_held(
     if replica.seen(&dot.writer) < dot.seq {
         return Err(("I3", format!("{name} acknowledged {dot} and does not hold it")));
     }
-    if !covered && !matches!(replica.locate(&dot.writer, dot.seq), Located::Id(_)) {
-        return Err(("I9", format!("{name} dropped {dot} from its log before a Handle covers it")));
+    let located = replica.locate(&dot.writer, dot.seq);
+    if !covered && !matches!(located, Located::Id(_)) {
+        let anchored = replica.anchored(&dot.writer);
+        let version = replica.base().version;
+        let what = format!("{name} at version {version}, which covers {anchored}, finds {dot} {located:?}");
+        return Err(("I9", what));
     }
     Ok(())
 }

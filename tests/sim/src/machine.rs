@@ -3,7 +3,7 @@
 use crdt::{DeviceKey, Time};
 use disk::MemoryDisk;
 use home::{Fingerprint, Home, HomeOptions, MemoryRegistry};
-use replica::{Limits, Mode, OpenOptions, Replica};
+use replica::{Limits, Mode, OpenOptions, Opened, Replica};
 
 /// A device, or the home.
 pub struct Machine {
@@ -43,7 +43,7 @@ impl Machine {
     }
 
     /// Opens what is on its disk, as a daemon does after a start; the error is what a person would read.
-    pub fn open(&mut self, now: u64, seed: [u8; 32], registry: &mut MemoryRegistry) -> Result<(), String> {
+    pub fn open(&mut self, now: u64, seed: [u8; 32], registry: &mut MemoryRegistry) -> Result<Opened, String> {
         self.opens += 1;
         let options = OpenOptions {
             device: self.key.clone(),
@@ -52,7 +52,7 @@ impl Machine {
             limits: limits(),
             mode: Mode::ReadWrite,
         };
-        let (mut replica, _) = Replica::open(self.disk.clone(), options).map_err(|error| chain(&error))?;
+        let (mut replica, opened) = Replica::open(self.disk.clone(), options).map_err(|error| chain(&error))?;
         self.home = None;
         if self.is_home {
             let options = HomeOptions { key: self.key.clone(), seed, fingerprint: Fingerprint([7; 32]) };
@@ -60,7 +60,12 @@ impl Machine {
             self.home = Some(home.map_err(|error| chain(&error))?);
         }
         self.replica = Some(replica);
-        Ok(())
+        Ok(opened)
+    }
+
+    /// Whether the power went inside a call: nothing can be read until the process has ended.
+    pub fn is_dark(&self) -> bool {
+        self.is_power_at_risk && self.disk.faults_fired() > 0
     }
 
     /// The process is gone; the disk stays as it is.

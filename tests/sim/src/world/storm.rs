@@ -102,7 +102,7 @@ impl World {
             _ => Faults::none().nth(Operation::Write, n % 6, DiskFault::NoSpace),
         };
         let machine = &mut self.machines[index];
-        if machine.is_power_at_risk && machine.disk.faults_fired() > 0 {
+        if machine.is_dark() {
             return false;
         }
         machine.is_power_at_risk = fault == Fault::PowerCutInside;

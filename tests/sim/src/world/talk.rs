@@ -12,8 +12,11 @@ impl World {
     /// One round over every link and connection.
     pub(super) fn talk(&mut self) -> Result<(), Violation> {
         self.call();
-        for index in 0..self.connections.len() {
+        let mut index = 0;
+        // A machine that fails takes its connections with it, so the list may shrink under way.
+        while index < self.connections.len() {
             self.deliver(index)?;
+            index += 1;
         }
         self.transmit();
         self.hang_up();
