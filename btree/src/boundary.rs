@@ -99,6 +99,15 @@ mod tests {
     }
 
     #[test]
+    fn cuts_never_move() {
+        let weights = weights_of_nodes(116, 300_000);
+        assert_eq!(
+            (weights.len(), weights.iter().map(|weight| weight * weight).sum::<usize>()),
+            (8422, 154555764016)
+        );
+    }
+
+    #[test]
     fn a_branch_is_never_cut_below_its_fanout() {
         let rule = Boundary::new(42, 1);
         assert!(!rule.cuts(b"x", BRANCH_ROWS_MIN - 1, 0, WEIGHT_MAX));
