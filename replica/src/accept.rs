@@ -140,14 +140,18 @@ impl<D: Disk> Replica<D> {
     /// The base grants the device to write, and the writer was opened under that grant.
     fn check_authorised(&self, checked: &mut Checked, commit: &Commit) -> Result<(), Turned> {
         let dot = commit.dot();
-        if !checked.grants.contains_key(&dot.writer) {
-            let grant = self.pending.grant(&dot.writer.device())?.filter(|grant| grant.allows(WRITE));
-            let Some(grant) = grant else {
-                return Err(refused(dot, NackCode::NotAuthorised, "its device may not write here"));
-            };
-            checked.grants.insert(dot.writer, grant);
-        }
-        let since = checked.grants[&dot.writer].since;
+        let since = match checked.grants.get(&dot.writer) {
+            Some(grant) => grant.since,
+            None => {
+                let grant = self.pending.grant(&dot.writer.device())?.filter(|grant| grant.allows(WRITE));
+                let Some(grant) = grant else {
+                    return Err(refused(dot, NackCode::NotAuthorised, "its device may not write here"));
+                };
+                let since = grant.since;
+                checked.grants.insert(dot.writer, grant);
+                since
+            }
+        };
         if dot.seq == 1 && commit.header().base < since {
             return Err(refused(
                 dot,
@@ -194,9 +198,9 @@ impl<D: Disk> Replica<D> {
         Ok(())
     }
 
-    /// Logs a unit as one batch, its seals right behind it: a crash inside leaves commits without their seal, which
-    /// recovery drops, since nobody was told of them.
-    fn take_unit(&mut self, now: Time, checked: Checked, seals: Vec<Seal>) -> Result<(), Turned> {
+    /// Logs a unit as one batch, its seals right behind it: a crash inside leaves a unit that is not whole, which
+    /// recovery drops, since nobody was told of it.
+    fn take_unit(&mut self, now: Time, checked: Checked, mut seals: Vec<Seal>) -> Result<(), Turned> {
         let named: BTreeSet<Hash> = checked
             .commits
             .iter()
@@ -207,18 +211,21 @@ impl<D: Disk> Replica<D> {
         // What no commit names would be kept for nobody.
         blobs.retain(|hash, _| named.contains(hash));
         self.keep_blobs(blobs)?;
+        seals.retain(|seal| {
+            checked.tips.get(&seal.writer).is_some_and(|tip| tip.seq == seal.seq && tip.id == seal.tip)
+        });
+        if checked.commits.is_empty() {
+            return Ok(());
+        }
+        self.append(record::UNIT, &record::unit(checked.commits.len(), seals.len()))?;
         let mut places = Vec::with_capacity(checked.commits.len());
         for commit in &checked.commits {
-            places.push(self.append(record::COMMIT, commit.encoded())?);
+            places.push(self.append(record::RECEIVED, commit.encoded())?);
         }
-        let mut sealed = Vec::new();
+        let mut sealed = Vec::with_capacity(seals.len());
         for seal in &seals {
-            let is_new =
-                checked.tips.get(&seal.writer).is_some_and(|tip| tip.seq == seal.seq && tip.id == seal.tip);
-            if is_new {
-                let place = self.append(record::SEAL, &seal.encode())?;
-                sealed.push((seal.writer, seal.seq, place.position));
-            }
+            let place = self.append(record::SEAL, &seal.encode())?;
+            sealed.push((seal.writer, seal.seq, place.position));
         }
         for (commit, place) in checked.commits.iter().zip(places) {
             self.fold(now, commit, place);

@@ -155,7 +155,10 @@ impl<D: Disk> Replica<D> {
     pub(crate) fn read_commit(&self, place: Place) -> Result<Commit, Error> {
         let entry = self.log.read(place.position)?;
         match Record::decode(entry.position, entry.kind, &entry.payload)? {
-            Record::Commit(commit) | Record::Home(commit) | Record::Noted(commit, _) => Ok(commit),
+            Record::Commit(commit)
+            | Record::Received(commit)
+            | Record::Home(commit)
+            | Record::Noted(commit, _) => Ok(commit),
             _ => Err(Error::BadRecord { position: place.position.0, reason: "it is not a commit" }),
         }
     }

@@ -34,7 +34,11 @@ impl<D: Disk> Replica<D> {
     /// Whether the overlay has grown to where a checkpoint pays.
     pub fn checkpoint_due(&self) -> bool {
         let overlay = &self.pending.overlay;
-        overlay.len() >= self.limits.overlay_entries || overlay.bytes() >= self.limits.overlay_bytes
+        // The log counts, too: commits that supersede each other leave little in the overlay, and recovery reads all.
+        let unfolded = self.log.end().0 - self.manifest.position.0;
+        overlay.len() >= self.limits.overlay_entries
+            || overlay.bytes().max(usize::try_from(unfolded).unwrap_or(usize::MAX))
+                >= self.limits.overlay_bytes
     }
 
     /// Flushes, folds all of it into the local trees, and moves the start of recovery: all at once.

@@ -10,6 +10,9 @@ use crate::snapshot::{KeyRange, Order, Snapshot};
 use crate::transaction::{Scope, Transaction, Write};
 use crate::view::View;
 
+/// When a descriptor was first there, the collection it describes, and the descriptor.
+type Described = ((Hlc, Dot), CollId, Descriptor);
+
 /// Digits of the id that tell two collections of one name apart.
 const SUFFIX_DIGITS: usize = 8;
 
@@ -66,7 +69,7 @@ impl<D: Disk> Snapshot<D> {
     }
 
     /// Every descriptor whose id is its own, with when it was first there.
-    fn described(&self) -> Result<Vec<((Hlc, Dot), CollId, Descriptor)>, Error> {
+    fn described(&self) -> Result<Vec<Described>, Error> {
         let mut described = Vec::new();
         for read in self.scan(system::coll(), &KeyRange::all(), Order::Ascending)? {
             let read = read?;

@@ -51,5 +51,5 @@ pub use home::{HomeWrite, Roots};
 pub use options::{CreateOptions, Limits, Mode, OpenOptions, Opened, Origin, Source};
 pub use replica::{Committed, Flushed, Replica};
 pub use snapshot::{KeyRange, Order, Reading, Scan, Snapshot};
-pub use transaction::Transaction;
+pub use transaction::{KeyValue, Transaction};
 pub use verify::Report;

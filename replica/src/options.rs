@@ -38,6 +38,7 @@ impl Default for Limits {
 
 /// Where a new replica's first state comes from.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one of these exists for each new replica, for a moment")]
 pub enum Origin {
     /// This device made the space: the first Handle and every node under it.
     Founded {
@@ -115,7 +116,7 @@ pub struct Opened {
     pub version: u64,
     /// Commits folded from the log after the last checkpoint.
     pub replayed: u64,
-    /// Received commits that a crash left without their seal: never acknowledged, so dropped.
+    /// Received commits whose unit a crash left without its end: never acknowledged, so dropped.
     pub unsealed: u64,
     /// The torn tail that was cut, if any.
     pub cut: Option<wal::Cut>,

@@ -20,6 +20,10 @@ pub(crate) const NOTE: u8 = 4;
 pub(crate) const HOME: u8 = 5;
 /// Kind of a commit with notes.
 pub(crate) const NOTED: u8 = 6;
+/// Kind of the head of a received unit.
+pub(crate) const UNIT: u8 = 7;
+/// Kind of the encoding of a commit in a received unit.
+pub(crate) const RECEIVED: u8 = 8;
 
 /// Key and value of a local note; an empty value takes it away.
 pub(crate) type Note = (Vec<u8>, Vec<u8>);
@@ -27,9 +31,13 @@ pub(crate) type Note = (Vec<u8>, Vec<u8>);
 /// One record, decoded.
 #[derive(Debug)]
 pub(crate) enum Record {
-    /// A commit of a device, or one of a home elsewhere that a Handle adopted here covers.
+    /// A commit made here, or one of a home elsewhere that a Handle adopted here covers.
     Commit(Commit),
-    /// A signature over a received commit and all before it of its writer.
+    /// The head of a received unit: so many commits follow, and then so many seals. A unit counts whole or not at all.
+    Unit(u64, u64),
+    /// A commit of a received unit.
+    Received(Commit),
+    /// A seal of a received unit.
     Seal(Seal),
     /// A value that a later commit names. Logged first, so that no commit stands without its values.
     Blob(Vec<u8>),
@@ -45,6 +53,11 @@ impl Record {
     pub(crate) fn decode(position: Position, kind: u8, payload: &[u8]) -> Result<Self, Error> {
         let bad = |reason| Error::BadRecord { position: position.0, reason };
         match kind {
+            UNIT => {
+                let (commits, seals) = decode_unit(payload).map_err(|_| bad("the head of a unit"))?;
+                Ok(Self::Unit(commits, seals))
+            }
+            RECEIVED => Ok(Self::Received(Commit::decode(payload)?)),
             COMMIT => Ok(Self::Commit(Commit::decode(payload)?)),
             SEAL => Ok(Self::Seal(Seal::decode(payload)?)),
             BLOB => Ok(Self::Blob(payload.to_vec())),
@@ -61,8 +74,10 @@ impl Record {
     /// The commit in it, if there is one.
     pub(crate) fn commit(&self) -> Option<&Commit> {
         match self {
-            Self::Commit(commit) | Self::Home(commit) | Self::Noted(commit, _) => Some(commit),
-            Self::Seal(_) | Self::Blob(_) | Self::Note(_) => None,
+            Self::Commit(commit) | Self::Received(commit) | Self::Home(commit) | Self::Noted(commit, _) => {
+                Some(commit)
+            }
+            Self::Unit(..) | Self::Seal(_) | Self::Blob(_) | Self::Note(_) => None,
         }
     }
 }
@@ -77,6 +92,13 @@ pub(crate) fn noted(commit: &Commit, notes: &[Note]) -> Vec<u8> {
     out.finish()
 }
 
+/// The head of a received unit.
+pub(crate) fn unit(commits: usize, seals: usize) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.array(2).uint(commits as u64).uint(seals as u64);
+    out.finish()
+}
+
 /// A note by itself.
 pub(crate) fn note(note: &Note) -> Vec<u8> {
     let mut out = Encoder::new();
@@ -86,6 +108,14 @@ pub(crate) fn note(note: &Note) -> Vec<u8> {
 
 fn encode_note(out: &mut Encoder, (key, value): &Note) {
     out.array(2).bytes(key).bytes(value);
+}
+
+fn decode_unit(payload: &[u8]) -> Result<(u64, u64), crdt::Error> {
+    let mut input = Decoder::new(payload);
+    input.array_of(2)?;
+    let counts = (input.uint()?, input.uint()?);
+    input.finish()?;
+    Ok(counts)
 }
 
 fn decode_note(payload: &[u8]) -> Result<Note, crdt::Error> {

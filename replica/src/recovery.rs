@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use btree::{Kind, Nodes, Salt};
-use crdt::{Clock, Commit, Dot, Ring, Seal, Time, WriterId};
+use crdt::{Clock, Commit, Ring, Seal, Time, WriterId};
 use disk::Disk;
 use wal::{Log, Options, Position};
 
@@ -54,7 +54,7 @@ impl<D: Disk> Replica<D> {
             source: candidate.source,
             version: replica.base().version,
             replayed: replay.folded,
-            unsealed: replay.waiting.len() as u64,
+            unsealed: replay.unsealed,
             cut: recovered.cut,
         };
         Ok((replica, opened))
@@ -120,7 +120,8 @@ impl<D: Disk> Replica<D> {
                 self.replay_record(now, replay, record, place)?;
             }
         }
-        self.settle_unit(now, replay)
+        replay.give_up_unit();
+        Ok(())
     }
 
     fn replay_record(
@@ -130,14 +131,24 @@ impl<D: Disk> Replica<D> {
         record: Record,
         place: Place,
     ) -> Result<(), Error> {
-        if let Record::Seal(seal) = record {
-            replay.seals.push((seal, place.position));
-            return Ok(());
+        let is_in_unit = matches!(record, Record::Received(_) | Record::Seal(_));
+        if !is_in_unit {
+            replay.give_up_unit();
         }
-        self.settle_unit(now, replay)?;
         let is_new = place.position >= self.manifest.position;
         match record {
-            Record::Seal(_) => unreachable!("handled above"),
+            Record::Unit(commits, seals) => replay.unit = Some(Unit::new(commits, seals)),
+            Record::Received(commit) => {
+                if let Some(unit) = &mut replay.unit {
+                    unit.commits.push((commit, place));
+                }
+            }
+            Record::Seal(seal) => {
+                if let Some(unit) = &mut replay.unit {
+                    unit.seals.push((seal, place.position));
+                }
+                self.replay_unit(now, replay)?;
+            }
             Record::Blob(bytes) if is_new => {
                 let hash = self.pending.salt.hash(Kind::Chunk, &bytes);
                 if !self.pending.has_blob(&hash) {
@@ -151,41 +162,34 @@ impl<D: Disk> Replica<D> {
                 self.replay_commit(now, replay, &commit, place)?;
                 notes.into_iter().filter(|_| is_new).for_each(|note| self.notes.set(note));
             }
-            Record::Commit(commit) => self.replay_received(now, replay, commit, place)?,
+            Record::Commit(commit) => self.replay_unsealed(now, replay, &commit, place)?,
         }
         Ok(())
     }
 
-    fn replay_received(
+    fn replay_unsealed(
         &mut self,
         now: Time,
         replay: &mut Replay,
-        commit: Commit,
+        commit: &Commit,
         place: Place,
     ) -> Result<(), Error> {
         let dot = commit.dot();
-        if dot.writer.is_home() {
-            // A home's commit counts once a Handle covers it: this one may be left from an adoption cut short.
-            let is_covered = dot.seq <= self.base_seq(replay, &dot.writer)?;
-            return if is_covered { self.replay_commit(now, replay, &commit, place) } else { Ok(()) };
-        }
-        if dot.writer.device() == self.device.id() {
-            return self.replay_commit(now, replay, &commit, place);
-        }
-        replay.wait(commit, place);
-        Ok(())
-    }
-
-    /// The end of a received unit: its commits count if their seals are there.
-    fn settle_unit(&mut self, now: Time, replay: &mut Replay) -> Result<(), Error> {
-        if replay.seals.is_empty() {
+        // A home's commit counts once a Handle covers it: this one may be left from an adoption cut short.
+        if dot.writer.is_home() && dot.seq > self.base_seq(replay, &dot.writer)? {
             return Ok(());
         }
-        let seals = std::mem::take(&mut replay.seals);
-        for (commit, place) in replay.take_sealed(&seals) {
+        self.replay_commit(now, replay, commit, place)
+    }
+
+    /// A received unit that is whole. One that is not was never acknowledged, and what follows it in the log was written
+    /// without it.
+    fn replay_unit(&mut self, now: Time, replay: &mut Replay) -> Result<(), Error> {
+        let Some(unit) = replay.unit.take_if(|unit| unit.is_whole()) else { return Ok(()) };
+        for (commit, place) in unit.commits {
             self.replay_commit(now, replay, &commit, place)?;
         }
-        for (seal, position) in seals {
+        for (seal, position) in unit.seals {
             self.tail.push_seal(&seal.writer, seal.seq, position);
         }
         Ok(())
@@ -241,38 +245,36 @@ const REPLAY_BATCH: usize = 256;
 /// What a replay keeps in mind.
 #[derive(Default)]
 struct Replay {
-    /// Received commits that no seal has followed yet, in log order.
-    waiting: VecDeque<(Commit, Place)>,
-    /// The seals just read.
-    seals: Vec<(Seal, Position)>,
+    /// The received unit being read.
+    unit: Option<Unit>,
     base: BTreeMap<WriterId, u64>,
     folded: u64,
+    unsealed: u64,
+}
+
+/// A received unit, as far as it was read.
+struct Unit {
+    commit_count: u64,
+    seal_count: u64,
+    commits: Vec<(Commit, Place)>,
+    seals: Vec<(Seal, Position)>,
 }
 
 impl Replay {
-    /// A received commit waits for its seal. It takes the place of what an earlier, unfinished unit left of its writer.
-    fn wait(&mut self, commit: Commit, place: Place) {
-        let Dot { writer, seq } = commit.dot();
-        self.waiting.retain(|(waiting, _)| waiting.dot().writer != writer || waiting.dot().seq < seq);
-        self.waiting.push_back((commit, place));
+    /// The rest of a unit is not there.
+    fn give_up_unit(&mut self) {
+        let unit = self.unit.take();
+        self.unsealed += unit.map_or(0, |unit| unit.commits.len() as u64);
+    }
+}
+
+impl Unit {
+    fn new(commit_count: u64, seal_count: u64) -> Self {
+        Self { commit_count, seal_count, commits: Vec::new(), seals: Vec::new() }
     }
 
-    /// What these seals vouch for, in log order.
-    fn take_sealed(&mut self, seals: &[(Seal, Position)]) -> Vec<(Commit, Place)> {
-        let mut sealed: BTreeMap<WriterId, u64> = BTreeMap::new();
-        for (seal, _) in seals {
-            let highest = sealed.entry(seal.writer).or_default();
-            *highest = seal.seq.max(*highest);
-        }
-        let waiting = std::mem::take(&mut self.waiting);
-        let is_sealed = |commit: &Commit| {
-            let Dot { writer, seq } = commit.dot();
-            sealed.get(&writer).is_some_and(|sealed| *sealed >= seq)
-        };
-        let (taken, waiting): (VecDeque<_>, VecDeque<_>) =
-            waiting.into_iter().partition(|(commit, _)| is_sealed(commit));
-        self.waiting = waiting;
-        taken.into()
+    fn is_whole(&self) -> bool {
+        (self.commits.len() as u64, self.seals.len() as u64) == (self.commit_count, self.seal_count)
     }
 }
 

@@ -198,7 +198,7 @@ impl<D: Disk> Iterator for Scan<'_, D> {
             Ok((physical, _)) => physical.get(..prefix_len) == Some(&first.0[..prefix_len]),
             Err(_) => false,
         };
-        while let Some(Ok(next)) = self.entries.next_if(&same) {
+        while let Some(Ok(next)) = self.entries.next_if(same) {
             live.push(view::live(&next));
         }
         let live = live.into_iter().collect::<Result<Vec<_>, _>>();

@@ -27,6 +27,9 @@ pub struct Transaction<D: Disk> {
     inline_bytes: usize,
 }
 
+/// An encoded key and its value.
+pub type KeyValue = (Vec<u8>, Vec<u8>);
+
 /// What a transaction wants at a key.
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
@@ -110,7 +113,7 @@ impl<D: Disk> Transaction<D> {
         range: &KeyRange,
         order: Order,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    ) -> Result<Vec<KeyValue>, Error> {
         let found = self.merged(coll, range, order, limit)?;
         let read = match found.last() {
             Some((last, _)) if found.len() == limit => match order {

@@ -1,7 +1,7 @@
 //! Several replicas and a home, in any order, with crashes: equal commits give equal roots.
 
 use crdt::Class;
-use disk::MemoryDisk;
+use disk::{Fault, Faults, MemoryDisk, Operation};
 use sync::Store;
 
 use crate::space::{Local, NOW, Space, coll, contents, deliver, deliver_tail, key, roots};
@@ -179,4 +179,50 @@ fn urgent_commit_names_no_less_urgent_one() {
     assert_eq!(deps(Class::Critical), []);
     assert_eq!(deps(Class::Normal), [Class::Critical]);
     assert_eq!(outgoing.seals.len(), 3);
+}
+
+#[test]
+fn unit_that_a_crash_cut_short_is_dropped_whole() {
+    let space = Space::new(3);
+    let (mut a, mut b) = (space.create(0, &MemoryDisk::new(1)), space.create(1, &MemoryDisk::new(2)));
+    // Two writers whose commits need each other's.
+    for n in 0..4 {
+        crate::space::set(&mut a, "k", &format!("a{n}"));
+        deliver_tail(NOW, &mut a, &mut b);
+        crate::space::set(&mut b, "k", &format!("b{n}"));
+        deliver_tail(NOW, &mut b, &mut a);
+    }
+    let outgoing = a.next_commits(&Default::default(), 1 << 20).unwrap();
+    assert_eq!(outgoing.commits.len(), 8);
+    let (mut dropped, mut kept) = (0, 0);
+    for seed in 0..60 {
+        let disk = MemoryDisk::new(seed);
+        let mut c = space.create(2, &disk);
+        let (commits, blobs, seals) =
+            (outgoing.commits.clone(), outgoing.blobs.clone(), outgoing.seals.clone());
+        c.accept(NOW, sync::Incoming { commits, blobs, seals }).unwrap();
+        // Written, and any part of it durable.
+        disk.set_faults(Faults::none().nth(Operation::Flush, 0, Fault::PowerCut));
+        assert!(c.flush().is_err());
+        disk.set_faults(Faults::none());
+        drop(c);
+        disk.crash();
+        for open in [20, 21] {
+            let (mut c, opened) = space.try_open(2, &disk, open, replica::Mode::ReadWrite).unwrap();
+            assert!(matches!(c.tail().len(), 0 | 2), "one writer of the unit without the other");
+            assert_eq!(c.verify().unwrap().problems, [""; 0], "seed {seed}");
+            match contents(&c).len() {
+                0 => dropped += opened.unsealed.max(1),
+                _ => kept += 1,
+            }
+            if open == 21 {
+                deliver_tail(NOW, &mut a, &mut c);
+                drop(c);
+                let c = space.open(2, &disk, 22);
+                assert_eq!(contents(&c), contents(&a), "seed {seed}");
+                assert_eq!(c.verify().unwrap().problems, [""; 0], "seed {seed}");
+            }
+        }
+    }
+    assert!(dropped > 0 && kept > 0, "{dropped} dropped, {kept} kept");
 }
