@@ -23,6 +23,7 @@ mod grant;
 mod heads;
 mod history;
 mod home;
+mod lacking;
 mod manifest;
 mod merge;
 mod notes;

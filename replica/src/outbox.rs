@@ -1,15 +1,15 @@
 //! What a peer lacks of the tail, in causal order, as units that are sealed.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crdt::{Commit, CommitId, Seal, WriterId};
+use crdt::{Commit, CommitId, Dot, Seal, WriterId};
 use disk::Disk;
 use sync::Outgoing;
 use sync::frame::{BLOBS_LEN_MAX, COMMITS_MAX};
 
 use crate::error::Error;
+use crate::lacking::Lacking;
 use crate::record::Record;
 use crate::replica::Replica;
 use crate::tail::Place;
@@ -19,11 +19,6 @@ const UNIT_LEN_MAX: usize = sync::FRAME_LEN_MAX - (128 << 10);
 
 /// What one commit costs in a frame beside its own bytes.
 const COMMIT_COST: usize = 8;
-
-/// The commits that a peer lacks, in the order of the log: the next one of each writer, the earliest first.
-struct Lacking {
-    next: BinaryHeap<Reverse<(wal::Position, WriterId, u64)>>,
-}
 
 /// A unit while it grows.
 #[derive(Default)]
@@ -50,53 +45,27 @@ struct Mark {
 impl<D: Disk> Replica<D> {
     /// The next visible commits that the peer lacks.
     ///
-    /// The log is a causal order, so a prefix of what is lacking is ready on arrival. Commits of other devices are cut
-    /// where a seal held here covers every writer sent: their authors sealed each frame, and nobody else can. Commits
-    /// of this device are sealed here, now, so that a signature is made when commits leave, not for each.
+    /// Commits of other devices are cut where a seal held here covers every writer sent: their authors sealed each frame,
+    /// and nobody else can. Commits of this device are sealed here, now, so that a signature is made when commits leave,
+    /// not for each.
     pub(crate) fn next_unit(
         &self,
         peer: &BTreeMap<WriterId, u64>,
         len_max: usize,
     ) -> Result<Outgoing, Error> {
         self.check_running()?;
-        let mut lacking = self.lacking(peer);
+        let mut lacking = Lacking::new(self, peer);
         let mut unit = Unit::default();
-        while let Some((writer, seq)) = lacking.peek() {
-            let place = self.place_of(&writer, seq);
-            if unit.is_full(place, len_max) {
-                break;
-            }
-            self.add(&mut unit, &writer, seq, place)?;
-            lacking.advance(self, writer, seq);
+        while lacking.peek()?.is_some_and(|(_, place)| !unit.is_full(*place, len_max)) {
+            let (commit, place) = lacking.take().expect("it was there a moment ago");
+            self.add(&mut unit, commit, place)?;
         }
-        let more = lacking.peek().is_some();
+        let more = lacking.peek()?.is_some();
         self.finish(unit, more)
     }
 
-    fn lacking(&self, peer: &BTreeMap<WriterId, u64>) -> Lacking {
-        let mut lacking = Lacking { next: BinaryHeap::new() };
-        for (writer, tail) in self.tail.writers() {
-            let has = peer.get(writer).copied().unwrap_or(0).max(tail.first() - 1);
-            if has != u64::MAX {
-                lacking.push(self, *writer, has + 1);
-            }
-        }
-        lacking
-    }
-
-    /// Where a commit lies, if it is visible.
-    fn visible_place(&self, writer: &WriterId, seq: u64) -> Option<Place> {
-        let tail = self.tail.writer(writer)?;
-        let (visible, _) = tail.visible()?;
-        if seq <= visible { tail.place(seq) } else { None }
-    }
-
-    fn place_of(&self, writer: &WriterId, seq: u64) -> Place {
-        self.visible_place(writer, seq).expect("only visible commits are lacking")
-    }
-
-    fn add(&self, unit: &mut Unit, writer: &WriterId, seq: u64, place: Place) -> Result<(), Error> {
-        let commit = self.read_commit(place)?;
+    fn add(&self, unit: &mut Unit, commit: Arc<Commit>, place: Place) -> Result<(), Error> {
+        let Dot { writer, seq } = commit.dot();
         for blob in commit.body().blobs() {
             let bytes = self.visible.0.blob(&blob)?;
             unit.blobs_len += bytes.len();
@@ -104,13 +73,13 @@ impl<D: Disk> Replica<D> {
             unit.blobs.push(bytes);
         }
         unit.len += place.len as usize + COMMIT_COST;
-        unit.tips.insert(*writer, (seq, commit.id()));
-        unit.commits.push(Arc::new(commit));
-        let is_sealed = self.is_own(writer) || self.has_seal(writer, seq);
+        unit.tips.insert(writer, (seq, commit.id()));
+        unit.commits.push(commit);
+        let is_sealed = self.is_own(&writer) || self.has_seal(&writer, seq);
         if is_sealed {
-            unit.unsealed.remove(writer);
+            unit.unsealed.remove(&writer);
         } else {
-            unit.unsealed.insert(*writer);
+            unit.unsealed.insert(writer);
         }
         if unit.unsealed.is_empty() {
             let (commits, blobs, tips) = (unit.commits.len(), unit.blobs.len(), unit.tips.clone());
@@ -166,22 +135,5 @@ impl Unit {
             return !self.commits.is_empty();
         }
         self.sealed.is_some() && self.len + next.len as usize + COMMIT_COST > len_max
-    }
-}
-
-impl Lacking {
-    fn push<D: Disk>(&mut self, replica: &Replica<D>, writer: WriterId, seq: u64) {
-        if let Some(place) = replica.visible_place(&writer, seq) {
-            self.next.push(Reverse((place.position, writer, seq)));
-        }
-    }
-
-    fn peek(&self) -> Option<(WriterId, u64)> {
-        self.next.peek().map(|Reverse((_, writer, seq))| (*writer, *seq))
-    }
-
-    fn advance<D: Disk>(&mut self, replica: &Replica<D>, writer: WriterId, seq: u64) {
-        self.next.pop();
-        self.push(replica, writer, seq + 1);
     }
 }

@@ -226,3 +226,48 @@ fn unit_that_a_crash_cut_short_is_dropped_whole() {
     }
     assert!(dropped > 0 && kept > 0, "{dropped} dropped, {kept} kept");
 }
+
+#[test]
+fn urgent_commits_go_first_and_drag_along_what_they_supersede() {
+    let space = Space::new(2);
+    let (mut a, mut b) = (space.create(0, &MemoryDisk::new(1)), space.create(1, &MemoryDisk::new(2)));
+    let write = |replica: &mut Local, class, name: &str| {
+        let mut tx = replica.begin();
+        tx.put(coll(), &key(name), b"v").unwrap();
+        replica.commit(NOW, tx, class).unwrap();
+        replica.flush().unwrap();
+    };
+    for n in 0..3 {
+        write(&mut a, Class::Bulk, &format!("bulk{n}"));
+    }
+    write(&mut b, Class::Critical, "of another");
+    deliver_tail(NOW, &mut b, &mut a);
+    write(&mut a, Class::Normal, "normal");
+    write(&mut a, Class::Critical, "bulk1");
+    let outgoing = a.next_commits(&Default::default(), 1 << 20).unwrap();
+    let order: Vec<_> = outgoing.commits.iter().map(|commit| commit.dot().writer.class().unwrap()).collect();
+    let (critical, normal, bulk) = (Class::Critical, Class::Normal, Class::Bulk);
+    assert_eq!(order, [critical, bulk, bulk, critical, normal, bulk]);
+    let mut c = space.create(1, &MemoryDisk::new(3));
+    deliver_tail(NOW, &mut a, &mut c);
+    assert_eq!(roots(&mut a), roots(&mut c));
+}
+
+#[test]
+fn commit_waits_for_what_it_supersedes() {
+    let space = Space::new(3);
+    let mut replicas: Vec<Local> = (0..3).map(|n| space.create(n, &MemoryDisk::new(n as u64))).collect();
+    let [a, b, c] = replicas.get_disjoint_mut([0, 1, 2]).unwrap();
+    crate::space::set(a, "k", "first");
+    deliver_tail(NOW, a, b);
+    crate::space::set(b, "k", "second");
+    let outgoing = b.next_commits(&Default::default(), 1 << 20).unwrap();
+    let [first, second] = <[_; 2]>::try_from(outgoing.commits).unwrap();
+    let unit =
+        |commit| sync::Incoming { commits: vec![commit], blobs: vec![], seals: outgoing.seals.clone() };
+    assert_eq!(c.accept(NOW, unit(second.clone())), Ok(sync::Accepted::NotReady));
+    assert_eq!(c.accept(NOW, unit(first)), Ok(sync::Accepted::Stored));
+    assert_eq!(c.accept(NOW, unit(second)), Ok(sync::Accepted::Stored), "pending counts");
+    c.flush().unwrap();
+    assert_eq!(roots(b), roots(c));
+}

@@ -141,6 +141,10 @@ fn survives(who: usize, life: Life, n: u64, fault: Fault, seed: u64) -> bool {
     };
     let found = contents(&replica);
     assert!(promise.allows(&found), "call {n}, {fault:?}: {found:?} instead of {:?}", promise.acknowledged);
+    if replica.base().version < 3 {
+        let name = replica.snapshot().get(system::name(), &key("n")).expect("it reads");
+        assert_eq!(name, None, "call {n}, {fault:?}: a home's commit shows before its handle");
+    }
     let report = replica.verify().expect("it can be checked");
     assert_eq!(report.problems, [""; 0], "call {n}, {fault:?}");
     put(&mut replica, NOW, "after", "all").expect("it goes on");
@@ -206,4 +210,26 @@ fn failed_flush_stops_the_replica_and_opening_it_recovers() {
     drop(replica);
     disk.crash();
     assert_eq!(contents(&space.open(0, &disk, 7))["a"], "1");
+}
+
+#[test]
+fn checkpoint_of_what_is_visible_leaves_what_is_pending_to_the_log() {
+    let space = Space::new(1);
+    let disk = MemoryDisk::new(6);
+    let mut replica = space.create(0, &disk);
+    set(&mut replica, "a", "1");
+    put(&mut replica, NOW, "b", "2").unwrap();
+    let job = replica.begin_checkpoint().unwrap().expect("there is something to fold");
+    put(&mut replica, NOW, "a", "3").unwrap();
+    let done = job.run().unwrap();
+    replica.finish_checkpoint(NOW, done).unwrap();
+    assert_eq!(contents(&replica), State::from([("a".into(), "1".into())]));
+    replica.flush().unwrap();
+    let expected = State::from([("a".into(), "3".into()), ("b".into(), "2".into())]);
+    assert_eq!(contents(&replica), expected);
+    drop(replica);
+    disk.crash();
+    let replica = space.open(0, &disk, 7);
+    assert_eq!(contents(&replica), expected);
+    assert_eq!(replica.verify().unwrap().problems, [""; 0]);
 }

@@ -1,0 +1,124 @@
+//! The commits that a peer lacks, one after another: the most urgent first, each after what it needs.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+
+use crdt::{Class, Commit, Dot, WriterId};
+use disk::Disk;
+use wal::Position;
+
+use crate::error::Error;
+use crate::replica::Replica;
+use crate::tail::Place;
+
+/// What a peer lacks of the visible tail.
+///
+/// Within a class the order is that of the log, which is causal. Across classes deps point only towards the more urgent;
+/// an urgent commit that supersedes a less urgent dot drags that along. So each commit is ready on arrival.
+pub(crate) struct Lacking<'a, D: Disk> {
+    replica: &'a Replica<D>,
+    /// How far the peer has each writer, or will have with what was taken.
+    sent: BTreeMap<WriterId, u64>,
+    /// The next commit of each writer. An entry is stale once that commit was dragged along by another.
+    order: BinaryHeap<Reverse<(Class, Position, WriterId)>>,
+    /// Commits that are wanted, each for the one before it.
+    path: Vec<Dot>,
+    /// Those of them that wait for others, already read.
+    waiting: BTreeMap<Dot, Arc<Commit>>,
+    next: Option<(Arc<Commit>, Place)>,
+}
+
+impl<'a, D: Disk> Lacking<'a, D> {
+    /// Everything above what the peer has. A writer that it does not name, it has up to the base.
+    pub(crate) fn new(replica: &'a Replica<D>, peer: &BTreeMap<WriterId, u64>) -> Self {
+        let mut lacking = Self {
+            replica,
+            sent: BTreeMap::new(),
+            order: BinaryHeap::new(),
+            path: Vec::new(),
+            waiting: BTreeMap::new(),
+            next: None,
+        };
+        for (writer, tail) in replica.tail.writers() {
+            let has = peer.get(writer).copied().unwrap_or(0).max(tail.first() - 1);
+            lacking.sent.insert(*writer, has);
+            lacking.queue(writer);
+        }
+        lacking
+    }
+
+    /// The next commit, and where it lies.
+    pub(crate) fn peek(&mut self) -> Result<Option<&(Arc<Commit>, Place)>, Error> {
+        while self.next.is_none() {
+            let Some(wanted) = self.path.last().copied().or_else(|| self.first()) else { return Ok(None) };
+            self.approach(wanted)?;
+        }
+        Ok(self.next.as_ref())
+    }
+
+    /// Takes the next commit.
+    pub(crate) fn take(&mut self) -> Option<(Arc<Commit>, Place)> {
+        let (commit, place) = self.next.take()?;
+        let Dot { writer, seq } = commit.dot();
+        self.sent.insert(writer, seq);
+        self.queue(&writer);
+        Some((commit, place))
+    }
+
+    /// One step towards a wanted commit: it is there, or the commit before it is next, or what that needs is wanted first.
+    fn approach(&mut self, wanted: Dot) -> Result<(), Error> {
+        let next = self.next_of(&wanted.writer).filter(|(seq, _)| *seq <= wanted.seq);
+        let Some((seq, place)) = next else {
+            self.path.pop();
+            return Ok(());
+        };
+        let dot = Dot::new(wanted.writer, seq);
+        let commit = match self.waiting.remove(&dot) {
+            Some(commit) => commit,
+            None => Arc::new(self.replica.read_commit(place)?),
+        };
+        let needed = commit.needs().find(|needed| self.lacks(needed)).copied();
+        match needed {
+            Some(needed) => {
+                self.waiting.insert(dot, commit);
+                self.path.push(needed);
+            }
+            None => self.next = Some((commit, place)),
+        }
+        Ok(())
+    }
+
+    /// The most urgent writer's next commit.
+    fn first(&mut self) -> Option<Dot> {
+        loop {
+            let Reverse((_, position, writer)) = self.order.pop()?;
+            match self.next_of(&writer) {
+                Some((seq, place)) if place.position == position => {
+                    let dot = Dot::new(writer, seq);
+                    self.path.push(dot);
+                    return Some(dot);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn lacks(&self, dot: &Dot) -> bool {
+        // What is no part of the tail, the base covers; and the peer has a base as new.
+        self.next_of(&dot.writer).is_some_and(|(seq, _)| seq <= dot.seq)
+    }
+
+    fn next_of(&self, writer: &WriterId) -> Option<(u64, Place)> {
+        let seq = self.sent.get(writer)?.checked_add(1)?;
+        let tail = self.replica.tail.writer(writer)?;
+        let (visible, _) = tail.visible()?;
+        if seq <= visible { tail.place(seq).map(|place| (seq, place)) } else { None }
+    }
+
+    fn queue(&mut self, writer: &WriterId) {
+        if let (Some(class), Some((_, place))) = (writer.class(), self.next_of(writer)) {
+            self.order.push(Reverse((class, place.position, *writer)));
+        }
+    }
+}
