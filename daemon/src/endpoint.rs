@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crdt::DeviceId;
 use quinn::{IdleTimeout, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 
 use crate::identity::Identity;
 use gate::Gate;
@@ -43,8 +44,8 @@ const INCOMING_BUFFERS_LEN: u64 = 128 << 10;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// Silence after which a connection is dead, and how often we make sure that it is not silent.
-const IDLE_MAX: Duration = Duration::from_secs(30);
-const KEEP_ALIVE: Duration = Duration::from_secs(8);
+const IDLE_MAX: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// How a connection ends when nobody is at fault.
 const CODE_BYE: u32 = 0;
@@ -129,7 +130,9 @@ impl Endpoint {
     ) -> Result<Endpoint, Error> {
         // A daemon that comes back can tell its peers at once that their connections are gone.
         let reset_key = Arc::new(tls::ResetKey::of(identity));
-        let config = quinn::EndpointConfig::new(reset_key);
+        let mut config = quinn::EndpointConfig::new(reset_key);
+        let cid_key = tls::cid_key(identity);
+        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
         let bind = |source| Error::Bind { address, source };
         let socket = std::net::UdpSocket::bind(address).map_err(bind)?;
         let runtime = Arc::new(quinn::TokioRuntime);
@@ -265,7 +268,7 @@ fn transport() -> TransportConfig {
         .datagram_send_buffer_size(0)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(
-            IdleTimeout::try_from(IDLE_MAX).expect("thirty seconds fit the field of the protocol"),
+            IdleTimeout::try_from(IDLE_MAX).expect("fifteen seconds fit the field of the protocol"),
         ));
     transport
 }
@@ -346,5 +349,34 @@ mod tests {
         let (kept, error) = accepting.await.unwrap();
         assert_eq!(kept, gate::PER_PEER_MAX);
         assert!(error.contains("too many connections"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_restarted_device_tells_its_peers_at_once() {
+        let (alice, bob) = (identity("alice"), identity("bob"));
+        let (dialer, _) = bind(&bob);
+        // A process of its own, as far as the network can tell: it ends without a word.
+        let life =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (listener, address) = {
+            let _guard = life.enter();
+            bind(&alice)
+        };
+        let accepting = life.spawn(async move { listener.accept().await.unwrap().finish().await.unwrap() });
+        let dialed = dialer.dial(address, Some(alice.device())).await.unwrap();
+        let connection = accepting.await.unwrap();
+        life.shutdown_background();
+        // With its runtime gone it cannot say goodbye any more.
+        drop(connection);
+        let mut restarted = Endpoint::bind(address, &alice);
+        while restarted.is_err() {
+            tokio::task::yield_now().await;
+            restarted = Endpoint::bind(address, &alice);
+        }
+        let (mut send, _recv) = dialed.quic.open_bi().await.unwrap();
+        send.write_all(&[0; 4_096]).await.unwrap();
+        let closed = tokio::time::timeout(Duration::from_secs(4), dialed.quic.closed()).await;
+        assert!(matches!(closed, Ok(quinn::ConnectionError::Reset)), "{closed:?}");
+        drop(restarted);
     }
 }

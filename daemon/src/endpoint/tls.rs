@@ -208,6 +208,12 @@ impl ClientCertVerifier for Verifier {
     }
 }
 
+/// Marks the connection ids of this device, so that after a restart it knows an old one for its own and resets it.
+pub(super) fn cid_key(identity: &Identity) -> u64 {
+    let hash = crdt::derive("quic connection id", identity.seed());
+    u64::from_le_bytes(hash[..8].try_into().expect("eight of 32 bytes"))
+}
+
 /// Makes the tokens by which a restarted daemon tells a peer that a connection is gone: the same after each start.
 pub(super) struct ResetKey([u8; 32]);
 
