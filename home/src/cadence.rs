@@ -43,6 +43,7 @@ pub(crate) struct Cadence {
 impl Cadence {
     /// Takes note of what is uncovered now.
     pub(crate) fn observe(&mut self, now: Time, uncovered: Uncovered) {
+        self.step_back(now);
         let before = std::mem::replace(&mut self.uncovered, uncovered);
         if (before.commits, before.len) == (uncovered.commits, uncovered.len) {
             return;
@@ -51,6 +52,15 @@ impl Cadence {
             self.oldest = now;
         }
         self.newest = now;
+    }
+
+    /// The clock may have been put back, by years: whatever lies in the future now happens now, or nothing would be
+    /// due until the clock has caught up.
+    fn step_back(&mut self, now: Time) {
+        self.oldest = self.oldest.min(now);
+        self.newest = self.newest.min(now);
+        self.waited = self.waited.map(|waited| waited.min(now));
+        self.held = self.held.min(now.plus_ms(RETRY_MS));
     }
 
     /// Somebody waits for what is uncovered now to be covered.
@@ -126,6 +136,16 @@ mod tests {
         cadence.made(Time(70), uncovered(0));
         cadence.observe(Time(80), uncovered(1));
         assert_eq!(cadence.due(), Some(Time(1_080)), "nobody waits for the new one");
+    }
+
+    #[test]
+    fn a_clock_put_back_by_years_delays_nothing() {
+        let mut cadence = Cadence::default();
+        cadence.observe(Time(1 << 42), uncovered(1));
+        cadence.wait(Time(1 << 42));
+        cadence.failed(Time(1 << 42));
+        cadence.observe(Time(10), uncovered(1));
+        assert_eq!(cadence.due(), Some(Time(1_010)));
     }
 
     #[test]

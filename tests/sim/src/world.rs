@@ -183,7 +183,15 @@ impl World {
                 format!("m{index} at version {} with a tail of {}", replica.base().version, replica.tail().len())
             }
         };
-        self.machines.iter().enumerate().map(describe).collect::<Vec<_>>().join(", ")
+        let mut lines: Vec<String> = self.machines.iter().enumerate().map(describe).collect();
+        for connection in &self.connections {
+            for (session, end) in connection.sessions.iter().zip(connection.ends) {
+                let Some(replica) = &self.machines[end].replica else { continue };
+                let status = session.status(replica);
+                lines.push(format!("m{end} in {:?}: {} lag, {:?} nacks", status.state, status.lag_commits, status.nacks));
+            }
+        }
+        lines.join(", ")
     }
 
     /// Everyone running keeps every promise now.
