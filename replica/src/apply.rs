@@ -67,7 +67,7 @@ impl<D: Disk> Replica<D> {
         check_size(&transaction, transaction.inline_bytes())?;
         let (writer, tip) = self.author.writer(now, class, &mut self.clock);
         let tip = self.reach_heads(now, writer, tip, class)?;
-        let hlc = self.clock.next(now);
+        let hlc = self.time_after(now, &tip);
         let draft = Draft { writer, tip, hlc, key: self.device.public() };
         let dot = Dot::new(writer, tip.seq + 1);
         let mutations = self.mutations(&transaction.writes, dot, hlc)?;
@@ -95,6 +95,12 @@ impl<D: Disk> Replica<D> {
         Commit::new(header, body)
     }
 
+    /// The time of a writer's next commit. It rises over its last one even where the clock was put back meanwhile,
+    /// by another class's writer or under a home: a time that does not rise makes a commit invalid everywhere.
+    pub(crate) fn time_after(&mut self, now: Time, tip: &Tip) -> Hlc {
+        self.clock.next(now).max(Hlc(tip.hlc.0.saturating_add(1)))
+    }
+
     /// Empty commits until what is left of the heads fits into one: the chain carries the others.
     fn reach_heads(
         &mut self,
@@ -109,7 +115,7 @@ impl<D: Disk> Replica<D> {
                 return Ok(tip);
             }
             deps.truncate(DEPS_MAX);
-            let hlc = self.clock.next(now);
+            let hlc = self.time_after(now, &tip);
             let draft = Draft { writer, tip, hlc, key: self.device.public() };
             let commit = self.draft(draft, Body { deps, mutations: Vec::new() }).map_err(Error::from)?;
             self.write(now, &commit, &[])?;

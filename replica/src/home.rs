@@ -47,7 +47,7 @@ impl<D: Disk> Replica<D> {
         self.check_writable()?;
         let writer = WriterId::home(generation);
         let tip = self.pending.tip(&writer)?.unwrap_or(Tip::START);
-        let hlc = self.clock.next(now);
+        let hlc = self.time_after(now, &tip);
         let writes: BTreeMap<_, _> =
             writes.into_iter().map(|write| ((write.coll, write.key), to_write(write.value))).collect();
         let mutations = self.mutations(&writes, Dot::new(writer, tip.seq + 1), hlc)?;

@@ -153,8 +153,10 @@ fn nothing_pending_is_offered() {
     assert_eq!((a.seen(&writer), seq), (1, 1));
     assert_eq!(a.locate(&writer, 1), sync::Located::Id(tip));
     assert_eq!(a.locate(&writer, 2), sync::Located::Absent);
+    crate::space::put(&mut a, NOW, "b", "2").unwrap();
     deliver_tail(NOW, &mut a, &mut b);
     assert_eq!(contents(&b).len(), 1);
+    assert_eq!(b.seen(&writer), 1);
 }
 
 #[test]

@@ -227,6 +227,7 @@ fn checkpoint_of_what_is_visible_leaves_what_is_pending_to_the_log() {
     replica.flush().unwrap();
     let expected = State::from([("a".into(), "3".into()), ("b".into(), "2".into())]);
     assert_eq!(contents(&replica), expected);
+    assert_eq!(replica.verify().unwrap().problems, [""; 0], "what was overwritten meanwhile is gone");
     drop(replica);
     disk.crash();
     let replica = space.open(0, &disk, 7);
