@@ -208,7 +208,9 @@ fn refusal(status: StatusCode, body: &[u8]) -> Failure {
         | StatusCode::FORBIDDEN
         | StatusCode::PAYLOAD_TOO_LARGE
         | StatusCode::INSUFFICIENT_STORAGE => EXIT_CONFLICT,
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT | StatusCode::TOO_EARLY => EXIT_UNAVAILABLE,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT | StatusCode::TOO_EARLY => {
+            EXIT_UNAVAILABLE
+        }
         _ => EXIT_FAILED,
     };
     match serde_json::from_slice::<Problem>(body) {

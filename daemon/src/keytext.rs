@@ -192,9 +192,7 @@ impl FromStr for KeyType {
 /// The element that a column's text stands for.
 pub fn element(key_type: KeyType, text: &str) -> Result<Element, String> {
     match key_type {
-        KeyType::Int => {
-            text.trim().parse().map(Element::Int).map_err(|_| format!("{text:?} is not an int"))
-        }
+        KeyType::Int => text.trim().parse().map(Element::Int).map_err(|_| format!("{text:?} is not an int")),
         KeyType::Float => match text.trim().parse::<f64>() {
             Ok(float) if !float.is_nan() => Ok(Element::Float(float)),
             _ => Err(format!("{text:?} is not a float")),

@@ -76,11 +76,10 @@ impl Sheet {
 
     fn add(&mut self, line: &[u8]) -> Result<(), Failure> {
         match self {
-            Sheet::Ndjson(sink) => {
-                sink.write_all(line)
-                    .and_then(|()| sink.write_all(b"\n"))
-                    .map_err(|error| stdout_failure(&error))
-            }
+            Sheet::Ndjson(sink) => sink
+                .write_all(line)
+                .and_then(|()| sink.write_all(b"\n"))
+                .map_err(|error| stdout_failure(&error)),
             Sheet::Csv(writer) => {
                 let entry = entry(line)?;
                 let value = entry.value.as_ref().map(value_text).unwrap_or_default();

@@ -38,7 +38,7 @@ the number of the row in it, from 1, for what no column holds. TYPE is int, floa
 the order; it is text where it is not given, and int for `row`.
 
 Rows arrive in batches; each batch is on the disk, with the place where the next one begins, before the next is sent.
-Run the same command again after any interruption and it goes on from there. A file that was imported whole is not
+Run the same command again after any interruption and it goes on from there; -v says what is durable, batch by batch. A file that was imported whole is not
 read into the space again unless --restart is given.
 
 Example:
@@ -89,7 +89,7 @@ pub(crate) async fn run(global: &Global, arguments: ImportArguments) -> Result<(
         .collect::<Result<Vec<Source>, Failure>>()?;
     let mut client = global.client().await?;
     let bar = progress(global, &sources);
-    let totals = transfer(&mut client, arguments, sources, &bar).await?;
+    let totals = transfer(&mut client, arguments, sources, &bar, global.verbose > 0).await?;
     report(global, &totals, started)
 }
 
@@ -106,7 +106,7 @@ pub(crate) async fn load(client: &mut Client, target: &Target, path: &Path) -> R
         on_duplicate: OnDuplicate::Last,
         restart: false,
     };
-    Ok(transfer(client, arguments, sources, &ProgressBar::hidden()).await?.rows)
+    Ok(transfer(client, arguments, sources, &ProgressBar::hidden(), false).await?.rows)
 }
 
 async fn transfer(
@@ -114,6 +114,7 @@ async fn transfer(
     arguments: ImportArguments,
     sources: Vec<Source>,
     bar: &ProgressBar,
+    is_told: bool,
 ) -> Result<Totals, Failure> {
     // The collection is asked for first, so that a missing one is said before any file is read.
     let _: Collection = client.get(&arguments.target.path()).await?;
@@ -128,7 +129,7 @@ async fn transfer(
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
     let reader = Reader::new(arguments.key, arguments.batch as usize, arguments.on_duplicate);
     let reading = std::thread::spawn(move || reader.read(sources, places, &sender));
-    let sent = send(client, &arguments.target, receiver, bar).await;
+    let sent = send(client, &arguments.target, receiver, bar, is_told).await;
     let totals = reading.join().map_err(|_| Failure::failed("internal", "reading the files panicked"))?;
     bar.finish_and_clear();
     sent?;
@@ -151,12 +152,16 @@ async fn send(
     target: &Target,
     mut pieces: mpsc::Receiver<Piece>,
     bar: &ProgressBar,
+    is_told: bool,
 ) -> Result<(), Failure> {
     let path = format!("{}/import", target.path());
     while let Some(piece) = pieces.recv().await {
         if !piece.rows.is_empty() || piece.position.is_some() {
             let batch = ImportBatch { rows: piece.rows, position: piece.position };
             let _: Imported = client.post(&path, &batch).await?;
+            if is_told {
+                eprintln!("durable {} rows", piece.rows_total);
+            }
         }
         bar.set_message(format!("{} rows, {}/s", count(piece.rows_total), rate(piece.rows_total, bar)));
         bar.inc(piece.len);

@@ -67,9 +67,13 @@ fn trace(verbose: u8) {
 fn refusal(error: &daemon::Error, data: &Path) -> Failure {
     let command = |rest: &str| format!("strandline --data {} {rest}", data.display());
     let (exit, kind, cure) = match error {
-        daemon::Error::Config(_) => (EXIT_USAGE, "config", Some("mend that line of strandline.yaml".to_string())),
+        daemon::Error::Config(_) => {
+            (EXIT_USAGE, "config", Some("mend that line of strandline.yaml".to_string()))
+        }
         daemon::Error::Address { .. } => (EXIT_USAGE, "address", None),
-        daemon::Error::Spaces(spaces::Error::InUse { .. }) => (EXIT_CONFLICT, "in-use", Some(command("status"))),
+        daemon::Error::Spaces(spaces::Error::InUse { .. }) => {
+            (EXIT_CONFLICT, "in-use", Some(command("status")))
+        }
         daemon::Error::Spaces(spaces::Error::Identity(identity::Error::Missing { .. })) => {
             (EXIT_NOT_FOUND, "not-initialised", Some(command("init")))
         }
