@@ -213,6 +213,16 @@ impl Spaces {
         self.make(name, genesis, ring, Origin::Joined, addresses)
     }
 
+    /// This name, or one like it that no space here has; nothing if it cannot be a name.
+    pub fn free_name(&self, wish: &str) -> Option<String> {
+        if check_name(wish).is_err() {
+            return None;
+        }
+        std::iter::once(wish.to_string())
+            .chain((2..).map(|number| format!("{wish}-{number}")))
+            .find(|name| self.find(name).is_none())
+    }
+
     /// Closes a space and sets its folder aside: nothing is deleted.
     pub async fn leave(&self, space: &Space) -> Result<(), Error> {
         space.slot.close().await;

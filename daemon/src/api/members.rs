@@ -18,6 +18,9 @@ use crate::slot::{Error, Turn};
 /// How long a join waits for the home when it does not say.
 const JOIN_MAX: Duration = Duration::from_secs(30);
 
+/// Between the name that the home has for a space and the ticket itself.
+const NAME_END: char = '@';
+
 /// Most devices one ticket is for.
 const USES_MAX: u64 = 100_000;
 
@@ -61,7 +64,9 @@ pub(super) async fn invite(
             Turn::Done(make())
         })
         .await?;
-    Ok(created(Invited { ticket: ticket.to_string(), addresses, not_after: not_after.0 }))
+    // The name in front is what the other device will call the space, if it has no better idea.
+    let ticket = format!("{}{NAME_END}{ticket}", space.name);
+    Ok(created(Invited { ticket, addresses, not_after: not_after.0 }))
 }
 
 pub(super) async fn join(State(here): Here, body: Bytes) -> Answer<(StatusCode, Json<types::Space>)> {
@@ -73,6 +78,11 @@ pub(super) async fn join(State(here): Here, body: Bytes) -> Answer<(StatusCode, 
             "joining offline is not part of this version",
         ));
     }
+    let (suggested, ticket) = match ticket.split_once(NAME_END) {
+        Some((name, ticket)) => (Some(name), ticket),
+        None => (None, ticket.as_str()),
+    };
+    let name = name.or_else(|| here.0.spaces.free_name(suggested?));
     let ticket: Ticket =
         ticket.parse().map_err(|error| Problem::usage(format!("this is not a whole ticket: {error}")))?;
     let timeout = answer::duration(timeout.as_deref())?.unwrap_or(JOIN_MAX);

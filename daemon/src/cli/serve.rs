@@ -65,26 +65,26 @@ fn trace(verbose: u8) {
 }
 
 fn refusal(error: &daemon::Error, data: &Path) -> Failure {
+    let failure = |exit, kind| Failure::new(exit, kind, error.to_string());
+    match error {
+        daemon::Error::Config(_) => failure(EXIT_USAGE, "config").cure("mend that line of strandline.yaml"),
+        daemon::Error::Address { .. } => failure(EXIT_USAGE, "address"),
+        daemon::Error::Spaces(error) => not_opened(error, data),
+        daemon::Error::Endpoint(_) => failure(EXIT_FAILED, "network"),
+        daemon::Error::System { .. } => failure(EXIT_FAILED, "system"),
+    }
+}
+
+/// A data directory that cannot be opened.
+pub(crate) fn not_opened(error: &spaces::Error, data: &Path) -> Failure {
     let command = |rest: &str| format!("strandline --data {} {rest}", data.display());
-    let (exit, kind, cure) = match error {
-        daemon::Error::Config(_) => {
-            (EXIT_USAGE, "config", Some("mend that line of strandline.yaml".to_string()))
+    let failure = |exit, kind| Failure::new(exit, kind, error.to_string());
+    match error {
+        spaces::Error::InUse { .. } => failure(EXIT_CONFLICT, "in-use").cure(command("status")),
+        spaces::Error::Identity(identity::Error::Missing { .. }) => {
+            failure(EXIT_NOT_FOUND, "not-initialised").cure(command("init"))
         }
-        daemon::Error::Address { .. } => (EXIT_USAGE, "address", None),
-        daemon::Error::Spaces(spaces::Error::InUse { .. }) => {
-            (EXIT_CONFLICT, "in-use", Some(command("status")))
-        }
-        daemon::Error::Spaces(spaces::Error::Identity(identity::Error::Missing { .. })) => {
-            (EXIT_NOT_FOUND, "not-initialised", Some(command("init")))
-        }
-        daemon::Error::Spaces(spaces::Error::Identity(_)) => (EXIT_FAILED, "identity", None),
-        daemon::Error::Spaces(_) => (EXIT_FAILED, "storage", Some(command("verify"))),
-        daemon::Error::Endpoint(_) => (EXIT_FAILED, "network", None),
-        daemon::Error::System { .. } => (EXIT_FAILED, "system", None),
-    };
-    let failure = Failure::new(exit, kind, error.to_string());
-    match cure {
-        Some(cure) => failure.cure(cure),
-        None => failure,
+        spaces::Error::Identity(_) => failure(EXIT_FAILED, "identity"),
+        _ => failure(EXIT_FAILED, "storage").cure(command("verify")),
     }
 }

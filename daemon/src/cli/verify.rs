@@ -1,11 +1,20 @@
 //! `verify`: everything on disk re-hashed, by the daemon or without one.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use hyper::Method;
-use strandline::api::types::{Space, Verified};
+use replica::Mode;
+use strandline::api::types::{self, Verified};
+use strandline::config::Settings;
+use strandline::slot::Turn;
+use strandline::space::Space;
+use strandline::spaces::Spaces;
 
 use super::Global;
-use super::failure::Failure;
+use super::failure::{EXIT_NOT_FOUND, EXIT_UNAVAILABLE, Failure};
 use super::output::{Table, count, print_json, print_line};
+use super::serve::not_opened;
 use crate::client::{Body, Client, encode};
 
 #[derive(clap::Args)]
@@ -23,7 +32,11 @@ pub(crate) struct VerifyArguments {
 
 pub(crate) async fn run(global: &Global, arguments: &VerifyArguments) -> Result<(), Failure> {
     let space = arguments.space.as_deref();
-    let reports = online(&mut global.client().await?, space).await?;
+    let reports = match global.client().await {
+        Ok(mut client) => online(&mut client, space).await?,
+        Err(failure) if failure.exit == EXIT_UNAVAILABLE => offline(&global.data_dir()?, space)?,
+        Err(failure) => return Err(failure),
+    };
     if global.json {
         print_json(&reports)?;
     } else {
@@ -44,16 +57,57 @@ async fn online(client: &mut Client, space: Option<&str>) -> Result<Vec<Verified
     let names = match space {
         Some(name) => vec![name.to_string()],
         None => {
-            let spaces: Vec<Space> = client.get("/v1/spaces").await?;
+            let spaces: Vec<types::Space> = client.get("/v1/spaces").await?;
             spaces.into_iter().map(|space| space.id).collect()
         }
     };
     let mut reports = Vec::new();
     for name in names {
         let path = format!("/v1/spaces/{}/verify", encode(&name));
-        reports.push(client.json(Method::POST, &path, Body::Empty).await?);
+        reports.push(match client.json(Method::POST, &path, Body::Empty).await {
+            Ok(report) => report,
+            // A space that cannot even be opened is what verify is asked about.
+            Err(failure) if matches!(failure.kind.as_str(), "space-unavailable" | "storage") => {
+                unopened(name, failure.message)
+            }
+            Err(failure) => return Err(failure),
+        });
     }
     Ok(reports)
+}
+
+/// Without a daemon the directory is opened here, for reading only.
+fn offline(data: &Path, space: Option<&str>) -> Result<Vec<Verified>, Failure> {
+    let settings = Settings::load(data).map_err(|error| Failure::usage(error.to_string()))?;
+    let spaces = Spaces::open(data, settings, Mode::ReadOnly).map_err(|error| not_opened(&error, data))?;
+    let wanted = match space {
+        None => spaces.all(),
+        Some(name) => {
+            let missing = || Failure::new(EXIT_NOT_FOUND, "space-missing", format!("there is no space {name} here"));
+            vec![spaces.find(name).ok_or_else(missing)?]
+        }
+    };
+    let verify = |space: Arc<Space>| {
+        let report = space.slot.call_blocking(0, |owner, _| {
+            Turn::Done(owner.live().and_then(|live| live.replica.verify().map_err(Into::into)))
+        });
+        match report {
+            Ok(report) => Verified {
+                space: space.name.clone(),
+                ok: report.problems.is_empty(),
+                nodes: report.nodes,
+                entries: report.entries,
+                commits: report.commits,
+                problems: report.problems,
+            },
+            Err(error) => unopened(space.name.clone(), error.to_string()),
+        }
+    };
+    Ok(wanted.into_iter().map(verify).collect())
+}
+
+fn unopened(space: String, problem: String) -> Verified {
+    Verified { space, ok: false, nodes: 0, entries: 0, commits: 0, problems: vec![problem] }
 }
 
 fn print_reports(reports: &[Verified]) -> Result<(), Failure> {
