@@ -1,6 +1,7 @@
 //! One replica and several, on disks that crash, fail, rot and are copied.
 
 mod adoption;
+mod clocks;
 mod collection;
 mod convergence;
 mod copies;
