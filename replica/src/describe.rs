@@ -24,7 +24,7 @@ pub struct Description {
     pub tail_bytes: u64,
     /// When the oldest of them was written.
     pub oldest: Option<Time>,
-    /// Bytes of the log.
+    /// Bytes of the live log: what a start would read. Segments before it wait for copies under way, and then leave.
     pub wal_bytes: u64,
     /// Bytes of the archive.
     pub archive_bytes: u64,
@@ -56,7 +56,7 @@ impl<D: Disk> Replica<D> {
             tail_commits: self.tail.commits(),
             tail_bytes: self.tail.bytes(),
             oldest: self.oldest(),
-            wal_bytes: self.log.end().0 - self.log.start().0,
+            wal_bytes: self.log.end().0 - self.manifest.log_start.0,
             archive_bytes: self.archive.iter().map(|(_, len)| len).sum(),
             pack_bytes: self.manifest.packs.iter().map(|pack| pack.len).sum(),
             packs: self.manifest.packs.len(),

@@ -53,14 +53,6 @@ impl<D: Disk> Slots<D> {
         Ok(whole)
     }
 
-    /// Makes durable what an earlier run wrote.
-    ///
-    /// After a kill the page cache may show a slot that the disk lacks. Writing the other slot before this one is
-    /// durable would risk both at once.
-    pub(crate) fn flush(&self) -> Result<(), Error> {
-        self.file.flush().map_err(failed("flush"))
-    }
-
     /// Replaces the contents of a slot, durably. After an error either contents may be found there.
     pub(crate) fn write(&self, slot: usize, body: &[u8]) -> Result<(), Error> {
         if body.len() > BODY_MAX {
@@ -72,7 +64,7 @@ impl<D: Disk> Slots<D> {
         bytes.extend_from_slice(&crdt::derive("manifest", body));
         bytes.extend_from_slice(body);
         self.file.write_all_at(&bytes, slot as u64 * SLOT_LEN).map_err(failed("write"))?;
-        self.flush()
+        self.file.flush().map_err(failed("flush"))
     }
 
     fn read_slot(&self, slot: usize) -> io::Result<Option<Vec<u8>>> {

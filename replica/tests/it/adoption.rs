@@ -208,6 +208,21 @@ fn device_without_a_grant_is_refused() {
 }
 
 #[test]
+fn device_that_may_only_read_is_refused() {
+    let (space, mut home, mut device) = pair();
+    let grant = Grant { public: device.device().public(), capabilities: READ, residency: vec![], since: 0 };
+    let key = Grant::key(&device.device().id());
+    let write = HomeWrite { coll: system::acl(), key, value: Some(grant.encode()) };
+    home.home_commit(NOW, [5; 8], space.home.public(), vec![write]).unwrap();
+    set(&mut device, "a", "1");
+    let outgoing = device.next_commits(&Default::default(), 1 << 20).unwrap();
+    let (commits, blobs, seals) = (outgoing.commits, outgoing.blobs, outgoing.seals);
+    let unit = Incoming { commits, blobs, seals };
+    space.anchor(NOW, &mut home);
+    assert_eq!(home.accept(NOW, unit).unwrap_err().code, NackCode::NotAuthorised);
+}
+
+#[test]
 fn covered_segments_go_to_the_archive_after_a_while() {
     let mut space = Space::new(1);
     space.limits.archive_bytes = 1 << 20;

@@ -1,6 +1,7 @@
 //! Packs stay few and mostly alive, whatever a replica lives through.
 
 use disk::{Disk, MemoryDisk};
+use sync::Store;
 
 use crate::space::{NOW, Space, contents, deliver_handle, deliver_tail, get, put, roots, set};
 
@@ -49,6 +50,8 @@ fn dead_nodes_and_values_go_and_live_ones_stay() {
     assert!(described.pack_bytes < 1_000_000, "{described:?}");
     assert_eq!(home.verify().unwrap().problems, [""; 0]);
     assert_eq!(get(&home, "kept").as_deref(), Some("k".repeat(5000).as_str()));
+    let version = home.handle().version;
+    assert!(home.offer(version - 3).vector_changes.is_some(), "a near peer still computes");
     let old = reader.get(crate::space::coll(), &crate::space::key("kept")).unwrap();
     assert_eq!(old, Some(vec![b'k'; 5000]), "a reader goes on in the old files");
     // Time passes, and what no manifest needs goes from the disk.

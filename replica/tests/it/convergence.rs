@@ -185,21 +185,23 @@ fn urgent_commit_names_no_less_urgent_one() {
 
 #[test]
 fn unit_that_a_crash_cut_short_is_dropped_whole() {
-    let space = Space::new(3);
-    let (mut a, mut b) = (space.create(0, &MemoryDisk::new(1)), space.create(1, &MemoryDisk::new(2)));
-    // Two writers whose commits need each other's.
-    for n in 0..4 {
+    const WRITERS: usize = 9;
+    let space = Space::new(WRITERS as u8 + 1);
+    let mut a = space.create(0, &MemoryDisk::new(1));
+    // Many writers whose commits need each other's, so that their seals fill some sectors.
+    for n in 1..WRITERS {
         crate::space::set(&mut a, "k", &format!("a{n}"));
-        deliver_tail(NOW, &mut a, &mut b);
-        crate::space::set(&mut b, "k", &format!("b{n}"));
-        deliver_tail(NOW, &mut b, &mut a);
+        let mut other = space.create(n, &MemoryDisk::new(9));
+        deliver_tail(NOW, &mut a, &mut other);
+        crate::space::set(&mut other, "k", &format!("b{n}"));
+        deliver_tail(NOW, &mut other, &mut a);
     }
     let outgoing = a.next_commits(&Default::default(), 1 << 20).unwrap();
-    assert_eq!(outgoing.commits.len(), 8);
+    assert_eq!(outgoing.commits.len(), 2 * (WRITERS - 1));
     let (mut dropped, mut kept) = (0, 0);
     for seed in 0..60 {
         let disk = MemoryDisk::new(seed);
-        let mut c = space.create(2, &disk);
+        let mut c = space.create(WRITERS, &disk);
         let (commits, blobs, seals) =
             (outgoing.commits.clone(), outgoing.blobs.clone(), outgoing.seals.clone());
         c.accept(NOW, sync::Incoming { commits, blobs, seals }).unwrap();
@@ -210,8 +212,9 @@ fn unit_that_a_crash_cut_short_is_dropped_whole() {
         drop(c);
         disk.crash();
         for open in [20, 21] {
-            let (mut c, opened) = space.try_open(2, &disk, open, replica::Mode::ReadWrite).unwrap();
-            assert!(matches!(c.tail().len(), 0 | 2), "one writer of the unit without the other");
+            let (mut c, opened) = space.try_open(WRITERS, &disk, open, replica::Mode::ReadWrite).unwrap();
+            let writers = c.tail().len();
+            assert!(writers == 0 || writers == WRITERS, "{writers} writers of the unit without the others");
             assert_eq!(c.verify().unwrap().problems, [""; 0], "seed {seed}");
             match contents(&c).len() {
                 0 => dropped += opened.unsealed.max(1),
@@ -220,7 +223,7 @@ fn unit_that_a_crash_cut_short_is_dropped_whole() {
             if open == 21 {
                 deliver_tail(NOW, &mut a, &mut c);
                 drop(c);
-                let c = space.open(2, &disk, 22);
+                let c = space.open(WRITERS, &disk, 22);
                 assert_eq!(contents(&c), contents(&a), "seed {seed}");
                 assert_eq!(c.verify().unwrap().problems, [""; 0], "seed {seed}");
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crdt::system;
-use disk::{Fault, Faults, MemoryDisk};
+use disk::{Fault, Faults, MemoryDisk, Operation};
 use replica::{Error, HomeWrite, Mode, Origin};
 
 use crate::space::{Local, NOW, Space, coll, contents, key, put, set, try_deliver_handle, try_deliver_tail};
@@ -193,6 +193,37 @@ fn every_call_of_an_adoption_fails_once() {
     exhaust(1, live_as_device, Fault::Error, 8);
 }
 
+/// A flush fails and the process dies: the cache stays, and shows what the disk lacks. Then the power goes at a call of
+/// the recovery. `false` once there is no such flush.
+fn survives_twice(flush: u64, call: u64) -> bool {
+    let space = Space::new(1);
+    let disk = MemoryDisk::new(100 * flush + call);
+    disk.set_faults(Faults::none().nth(Operation::Flush, flush, Fault::Error));
+    let mut promise = Promise::default();
+    if live(&space, &disk, &mut promise).is_ok() {
+        return false;
+    }
+    disk.kill();
+    disk.set_faults(Faults::none().nth_call(call, Fault::PowerCut));
+    drop(space.try_open(0, &disk, 98, Mode::ReadWrite));
+    disk.set_faults(Faults::none());
+    disk.crash();
+    let found = match space.try_open(0, &disk, 99, Mode::ReadWrite) {
+        Ok((replica, _)) => contents(&replica),
+        Err(Error::NoManifest) => State::new(),
+        Err(error) => panic!("flush {flush}, then call {call}: {error:?}"),
+    };
+    assert!(promise.allows(&found), "flush {flush}, then call {call}: {found:?}");
+    true
+}
+
+#[test]
+fn process_dies_at_a_failed_flush_and_the_power_goes_while_it_recovers() {
+    let calls = |flush: u64| (flush % 2..40).step_by(2).all(|call| survives_twice(flush, call));
+    let flushes = (0..).take_while(|flush| calls(*flush)).count();
+    assert!(flushes > 10, "{flushes}");
+}
+
 #[test]
 fn failed_flush_stops_the_replica_and_opening_it_recovers() {
     let space = Space::new(1);
@@ -201,7 +232,7 @@ fn failed_flush_stops_the_replica_and_opening_it_recovers() {
     put(&mut replica, NOW, "a", "1").unwrap();
     replica.flush().unwrap();
     put(&mut replica, NOW, "b", "2").unwrap();
-    disk.set_faults(Faults::none().nth(disk::Operation::Flush, 0, Fault::Error));
+    disk.set_faults(Faults::none().nth(Operation::Flush, 0, Fault::Error));
     assert!(replica.flush().is_err());
     assert!(matches!(replica.flush(), Err(Error::Stopped)));
     assert!(matches!(put(&mut replica, NOW, "c", "3"), Err(replica::CommitError::Replica(Error::Stopped))));
