@@ -44,6 +44,7 @@ use axum::routing::{delete, get, post};
 
 use crate::daemon::Daemon;
 use answer::Shared;
+pub(crate) use answer::only_local;
 pub use problem::Problem;
 
 /// Largest body: a value of the largest size, or a batch of rows.

@@ -129,7 +129,13 @@ impl Running {
         let settings = Settings::load(&options.data)?;
         let mut notices = settings.notices();
         let spaces = open_spaces(options, settings.clone()).await?;
-        let socket = listen::socket(&options.data).await?;
+        let socket = match listen::socket(&options.data).await {
+            Err(error) if options.is_read_only => {
+                notices.push(format!("only http is served: {error}"));
+                None
+            }
+            socket => Some(socket?),
+        };
         let http = match options.http.as_ref().or(settings.http.as_ref()) {
             Some(address) if !options.is_isolated => Some(listen::http(address, &mut notices).await?),
             _ => None,
@@ -148,7 +154,9 @@ impl Running {
         });
         let stop = watch::Sender::new(false);
         let mut servers = JoinSet::new();
-        servers.spawn(listen::serve_socket(socket, daemon.clone(), stop.subscribe()));
+        if let Some(socket) = socket {
+            servers.spawn(listen::serve_socket(socket, daemon.clone(), stop.subscribe()));
+        }
         if let Some(listener) = http {
             servers.spawn(listen::serve_http(listener, daemon.clone(), stop.subscribe()));
         }

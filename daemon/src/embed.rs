@@ -11,7 +11,7 @@ use crate::config::{self, Settings};
 use crate::identity::Identity;
 use crate::keytext::Key;
 use crate::slot::{self, Turn};
-use crate::space::{self, check_name};
+use crate::space::{self, Condition, Write, check_name};
 use crate::spaces::{self, Spaces};
 
 /// Why a call failed.
@@ -153,16 +153,22 @@ impl Collection {
 
     /// Sets the value at a key; durable when this returns.
     pub fn put(&self, key: &str, value: impl AsRef<[u8]>) -> Result<Dot, Error> {
-        let mut transaction = self.space.begin()?;
-        transaction.put(self, key, value)?;
-        transaction.commit()
+        self.write(key, Write::Put(value.as_ref().to_vec()))
     }
 
-    /// Takes the value at a key away; durable when this returns.
-    pub fn delete(&self, key: &str) -> Result<Dot, Error> {
-        let mut transaction = self.space.begin()?;
-        transaction.delete(self, key)?;
-        transaction.commit()
+    /// Takes the value at a key away, durably; whether there was one.
+    pub fn delete(&self, key: &str) -> Result<bool, Error> {
+        match self.write(key, Write::Delete) {
+            Ok(_) => Ok(true),
+            Err(Error::Space(slot::Error::NoKey)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&self, key: &str, write: Write) -> Result<Dot, Error> {
+        let len = key.len() + if let Write::Put(value) = &write { value.len() } else { 0 };
+        let work = space::write_key(self.id, Key::plain(key).0, write, Condition::None);
+        Ok(self.space.space.slot.call_blocking(len, work)?.dot)
     }
 
     /// Every key that begins with `prefix`, with its value, in order. The encoded keys sort as their values do.
@@ -205,7 +211,11 @@ impl Transaction {
                 Err(error) => return Turn::Done(Err(error)),
             };
             // Run again it would read something else: that is the caller's to decide.
-            Turn::Done(live.replica.commit(now, transaction, Class::Normal).map_err(Into::into))
+            let committed = live.replica.commit(now, transaction, Class::Normal);
+            if let Ok(committed) = &committed {
+                owner.committed(now, committed.dot);
+            }
+            Turn::Done(committed.map_err(Into::into))
         });
         match committed {
             Ok(committed) => Ok(committed.dot),

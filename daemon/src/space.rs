@@ -159,7 +159,9 @@ pub(crate) fn transact(
     let live = owner.live()?;
     let mut transaction = live.replica.begin();
     body(&mut transaction)?;
-    Ok(live.replica.commit(now, transaction, Class::Normal)?)
+    let committed = live.replica.commit(now, transaction, Class::Normal)?;
+    owner.committed(now, committed.dot);
+    Ok(committed)
 }
 
 /// The command that makes a collection, or finds that it is there.

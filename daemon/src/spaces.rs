@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crdt::{DeviceId, DeviceKey, Genesis, Ring, RingRecord, SpaceId, Time};
-use disk::{Disk, RealDisk, RealLock};
+use disk::{Disk, MemoryDisk, RealDisk, RealLock};
 use home::{Duty, Founding, Home, HomeOptions, RedbRegistry};
 use replica::{CreateOptions, Limits, Mode, OpenOptions, Origin, Replica};
 use tokio::sync::watch;
@@ -70,6 +70,9 @@ pub enum Error {
         /// What is wrong.
         source: home::Error,
     },
+    /// The directory was opened read-only.
+    #[error("the data directory is open read-only")]
+    ReadOnly,
     /// Not a name.
     #[error("{reason}")]
     Name {
@@ -111,8 +114,12 @@ impl Spaces {
                 _ => Error::Disk { action: "take the lock", data: shown(), source },
             })?),
         };
-        let registry =
-            RedbRegistry::open(&disk, &[]).map_err(|source| Error::Registry { data: shown(), source })?;
+        let registry = match mode {
+            Mode::ReadWrite => RedbRegistry::open(&disk, &[]),
+            // Nothing is homed on read-only media, and what is learned of peers is forgotten.
+            Mode::ReadOnly => RedbRegistry::open(&MemoryDisk::new(0), &[]),
+        };
+        let registry = registry.map_err(|source| Error::Registry { data: shown(), source })?;
         let spaces = Spaces {
             data: data.to_path_buf(),
             disk,
@@ -148,6 +155,11 @@ impl Spaces {
     /// The settings it was opened with.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether the directory may be written.
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Where delivery records are kept.
@@ -260,6 +272,9 @@ impl Spaces {
     }
 
     fn check_free(&self, name: &str) -> Result<(), Error> {
+        if self.mode == Mode::ReadOnly {
+            return Err(Error::ReadOnly);
+        }
         check_name(name).map_err(|reason| Error::Name { reason })?;
         match self.all().iter().any(|space| space.name == name) {
             true => Err(Error::NameTaken { name: name.to_string() }),

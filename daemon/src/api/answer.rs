@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use crdt::{CollId, Dot};
 use disk::RealDisk;
 use replica::Snapshot;
@@ -59,6 +61,32 @@ pub(super) struct At {
 
 pub(super) async fn no_route(uri: Uri) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no-such-route", format!("there is nothing at {}", uri.path()))
+}
+
+/// Over TCP, a web page that somebody has open must not be a client: neither from another origin, nor under a name
+/// that was made to point here.
+pub(crate) async fn only_local(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = text(header::HOST).is_none_or(is_loopback);
+    let origin = headers.get(header::ORIGIN).is_none()
+        || text(header::ORIGIN).and_then(|origin| origin.strip_prefix("http://")).is_some_and(is_loopback);
+    if host && origin {
+        return next.run(request).await;
+    }
+    Problem::new(StatusCode::FORBIDDEN, "foreign-origin", "only programs on this machine are served here")
+        .cure("use http://127.0.0.1 and the port, from this machine")
+        .into_response()
+}
+
+/// Whether `host[:port]` is this machine by a name nobody else controls.
+fn is_loopback(authority: &str) -> bool {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.chars().all(|c| c.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A JSON body, or a problem that says where it is wrong.
@@ -158,4 +186,33 @@ pub(super) async fn at_least(at: At, headers: &HeaderMap, timeout: Option<&str>)
 
 pub(super) fn created<T>(body: T) -> (StatusCode, Json<T>) {
     (StatusCode::CREATED, Json(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_nobody_else_controls_are_this_machine() {
+        for host in ["localhost", "localhost:7600", "127.0.0.1:7600", "[::1]:7600", "127.0.0.1"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["evil.example", "evil.example:7600", "localhost.evil.example", "10.0.0.1", ""] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_condition_is_a_dot_or_a_star() {
+        let header = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_str(value).unwrap());
+            condition(&headers)
+        };
+        let dot = Dot::new(crdt::WriterId([7; 24]), 3);
+        assert_eq!(header("if-match", &format!("\"{dot}\"")).unwrap(), Condition::Match(dot));
+        assert_eq!(header("if-match", "*").unwrap(), Condition::Exists);
+        assert_eq!(header("if-none-match", "*").unwrap(), Condition::Absent);
+        assert!(header("if-match", "\"abc\"").is_err());
+    }
 }

@@ -72,7 +72,6 @@ pub(super) async fn import(
             .into()
         })
         .await?;
-    at.space.metrics.commits.inc();
     at.space.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
     if let Some(committed) = committed
         && !at.space.reach(committed.dot, level, timeout).await?

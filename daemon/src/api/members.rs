@@ -34,6 +34,12 @@ pub(super) async fn invite(
     let role: Role = role
         .parse()
         .map_err(|_| Problem::usage(format!("`{role}` is not a role; allowed: reader, writer, tail")))?;
+    if role == Role::Tail {
+        let detail = "devices that write without reading are not part of this version";
+        return Err(
+            Problem::new(StatusCode::NOT_IMPLEMENTED, "not-available", detail).cure("use --role writer")
+        );
+    }
     if uses == 0 || uses > USES_MAX {
         return Err(Problem::usage(format!("uses must be 1 to {USES_MAX}")));
     }

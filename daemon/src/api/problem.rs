@@ -158,6 +158,8 @@ impl From<spaces::Error> for Problem {
             E::NameTaken { .. } => {
                 Problem::new(StatusCode::CONFLICT, "name-taken", text).cure("choose another name with --name")
             }
+            E::ReadOnly => Problem::new(StatusCode::FORBIDDEN, "read-only", text)
+                .cure("start the daemon without --read-only"),
             E::Here { .. } => Problem::new(StatusCode::CONFLICT, "already-joined", text),
             _ => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "storage", text),
         }

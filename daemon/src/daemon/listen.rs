@@ -19,10 +19,20 @@ use crate::identity::Identity;
 /// The socket in a data directory.
 pub(super) const SOCKET: &str = "strandline.sock";
 
+/// What the system takes as the path of a socket.
+const SOCKET_PATH_MAX: usize = 107;
+
 /// The Unix socket, for this user alone. The directory's lock is held, so one that is there is left over.
 pub(super) async fn socket(data: &Path) -> Result<UnixListener, Error> {
     let path = data.join(SOCKET);
     let failed = |source| Error::System { action: format!("listen on {}", path.display()), source };
+    if path.as_os_str().len() > SOCKET_PATH_MAX {
+        return Err(Error::Address {
+            what: "the socket",
+            address: path.display().to_string(),
+            reason: format!("a Unix socket's path has at most {SOCKET_PATH_MAX} bytes; use a shorter --data"),
+        });
+    }
     remove_socket(data);
     let listener = UnixListener::bind(&path).map_err(failed)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
@@ -65,6 +75,10 @@ pub(super) fn endpoint(
     notices: &mut Vec<String>,
 ) -> Result<(Option<Endpoint>, Option<SocketAddr>), Error> {
     if options.is_isolated {
+        return Ok((None, None));
+    }
+    if options.is_read_only {
+        notices.push("read-only: peers are neither listened for nor dialed".to_string());
         return Ok((None, None));
     }
     let configured = options.listen.as_ref().or(settings.listen.as_ref());
@@ -114,7 +128,8 @@ pub(super) async fn serve_socket(
 }
 
 pub(super) async fn serve_http(listener: TcpListener, daemon: Arc<Daemon>, stopping: watch::Receiver<bool>) {
-    let served = axum::serve(listener, api::router(daemon)).with_graceful_shutdown(stopped(stopping));
+    let router = api::router(daemon).layer(axum::middleware::from_fn(api::only_local));
+    let served = axum::serve(listener, router).with_graceful_shutdown(stopped(stopping));
     if let Err(error) = served.await {
         tracing::error!(%error, "http is no longer served");
     }

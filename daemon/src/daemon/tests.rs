@@ -48,11 +48,25 @@ impl Node {
     }
 
     async fn ask(&self, method: &str, path: &str, body: &str) -> (StatusCode, String) {
+        self.ask_with(method, path, body, &[]).await
+    }
+
+    async fn ask_with(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+        headers: &[(&str, String)],
+    ) -> (StatusCode, String) {
         let stream = UnixStream::connect(self.data.path().join(listen::SOCKET)).await.unwrap();
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         let body = Full::new(bytes::Bytes::from(body.to_string()));
-        let request = Request::builder().method(method).uri(path).body(body).unwrap();
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(body).unwrap();
         let response = sender.send_request(request).await.unwrap();
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
@@ -141,4 +155,72 @@ async fn two_daemons_hold_the_same_after_a_join_a_cut_and_a_restart() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("roots differ");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_only_daemon_reads_and_refuses_to_write() {
+    let mut node = Node::new("read-only").await;
+    node.json("POST", "/v1/spaces", r#"{"name":"fleet"}"#).await;
+    node.json("POST", "/v1/spaces/fleet/collections", r#"{"name":"notes"}"#).await;
+    node.json("PUT", &format!("{KEYS}/a"), "kept").await;
+    node.stop().await;
+    let options =
+        ServeOptions { data: node.data.path().to_path_buf(), is_read_only: true, ..ServeOptions::default() };
+    node.running = Some(Running::start(&options).await.unwrap());
+    node.eventually(&format!("{KEYS}/a"), "kept").await;
+    let (status, text) = node.ask("PUT", &format!("{KEYS}/a"), "changed").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text.contains(r#""type":"read-only""#), "{text}");
+    assert_eq!(node.ask("POST", "/v1/spaces", r#"{"name":"b"}"#).await.0, StatusCode::FORBIDDEN);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_condition_that_does_not_hold_changes_nothing() {
+    let node = Node::new("condition").await;
+    node.json("POST", "/v1/spaces", r#"{"name":"fleet"}"#).await;
+    node.json("POST", "/v1/spaces/fleet/collections", r#"{"name":"notes"}"#).await;
+    let path = format!("{KEYS}/a");
+    let star = [("if-none-match", "*".to_string())];
+    assert_eq!(node.ask_with("PUT", &path, "first", &star).await.0, StatusCode::OK);
+    assert_eq!(node.ask_with("PUT", &path, "second", &star).await.0, StatusCode::PRECONDITION_FAILED);
+    let dot = node.json("GET", &format!("{path}?all=true"), "").await["dot"].as_str().unwrap().to_string();
+    let tag = [("if-match", format!("\"{dot}\""))];
+    assert_eq!(node.ask_with("PUT", &path, "third", &tag).await.0, StatusCode::OK);
+    assert_eq!(node.ask_with("PUT", &path, "fourth", &tag).await.0, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(node.ask("GET", &path, "").await.1, "third");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_peer_hears_nothing_until_it_is_resumed() {
+    let (home, truck) = (Node::new("home").await, Node::new("truck").await);
+    home.json("POST", "/v1/spaces", r#"{"name":"fleet"}"#).await;
+    home.json("POST", "/v1/spaces/fleet/collections", r#"{"name":"notes"}"#).await;
+    let invited = home.json("POST", "/v1/spaces/fleet/invite", "").await;
+    let join = serde_json::json!({ "ticket": invited["ticket"], "name": "fleet" }).to_string();
+    truck.json("POST", "/v1/join", &join).await;
+    truck.json("POST", "/v1/peers/pause", "").await;
+    truck.json("PUT", &format!("{KEYS}/a"), "kept back").await;
+    let peers = truck.json("GET", "/v1/peers", "").await;
+    assert_eq!(
+        (peers[0]["state"].as_str(), peers[0]["id"].as_str().map(str::len)),
+        (Some("paused"), Some(32))
+    );
+    assert_eq!(home.ask("GET", &format!("{KEYS}/a"), "").await.0, StatusCode::NOT_FOUND);
+    truck.json("POST", "/v1/peers/resume", "").await;
+    home.eventually(&format!("{KEYS}/a"), "kept back").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_without_a_grant_gets_nothing() {
+    let (home, stranger) = (Node::new("home").await, Node::new("stranger").await);
+    home.json("POST", "/v1/spaces", r#"{"name":"fleet"}"#).await;
+    let invited = home.json("POST", "/v1/spaces/fleet/invite", r#"{"uses":1}"#).await;
+    let join = serde_json::json!({ "ticket": invited["ticket"], "name": "fleet" }).to_string();
+    let guest = Node::new("guest").await;
+    guest.json("POST", "/v1/join", &join).await;
+    let (status, text) = stranger.ask("POST", "/v1/join", &join).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(text.contains(r#""type":"ticket-spent""#), "{text}");
+    assert_eq!(stranger.json("GET", "/v1/spaces", "").await, serde_json::json!([]));
 }

@@ -1,5 +1,6 @@
 //! The owner of one space: its replica, its home if it is one, its sessions, and who waits for what.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -19,6 +20,9 @@ use crate::metrics::SpaceMetrics;
 
 /// How soon a space that would not open is tried again.
 const REOPEN_MS: u64 = 5_000;
+
+/// Commits whose way to the Handle is timed at once.
+const CONVERGING_MAX: usize = 1_024;
 
 /// A space that is open.
 pub struct Live<D: Disk> {
@@ -44,6 +48,8 @@ pub struct Owner<D: Disk> {
     pub(super) upkeep: Upkeep,
     pub(super) slot: Weak<Slot<D>>,
     pub(super) metrics: Arc<SpaceMetrics>,
+    /// Commits made here that no Handle covers yet, and when they were made; the newest are enough for a figure.
+    converging: VecDeque<(Dot, Time)>,
     is_flush_asked: bool,
 }
 
@@ -71,6 +77,7 @@ impl<D: Disk> Owner<D> {
             upkeep: Upkeep::default(),
             slot: Weak::new(),
             metrics,
+            converging: VecDeque::new(),
             is_flush_asked: false,
         };
         owner.reopen(now);
@@ -124,6 +131,24 @@ impl<D: Disk> Owner<D> {
         }
     }
 
+    /// A commit was made here: it counts, and so does how long it takes to be anchored.
+    pub fn committed(&mut self, now: Time, dot: Dot) {
+        self.metrics.commits.inc();
+        if self.converging.len() < CONVERGING_MAX {
+            self.converging.push_back((dot, now));
+        }
+    }
+
+    pub(super) fn observe_anchored(&mut self, now: Time) {
+        let Some(live) = &self.live else { return };
+        while let Some((dot, made)) = self.converging.front()
+            && live.replica.anchored(&dot.writer) >= dot.seq
+        {
+            self.metrics.converge_seconds.observe(now.0.saturating_sub(made.0) as f64 / 1_000.0);
+            self.converging.pop_front();
+        }
+    }
+
     /// A home is asked to make the next Handle now, and what came of it.
     pub fn anchor(&mut self, now: Time) -> Result<(), Error> {
         let live = self.live()?;
@@ -174,6 +199,7 @@ impl<D: Disk> Owner<D> {
 
     /// Nobody knows what the disk holds: the replica goes away and is opened again from what is there.
     pub(super) fn fail(&mut self, now: Time, reason: &str) {
+        self.converging.clear();
         tracing::error!(reason, "the replica stopped and is opened again from disk");
         self.sessions.end_all(self.live.as_ref().map(|live| &live.replica), reason);
         self.waits.clear();

@@ -83,6 +83,13 @@ impl<D: Disk> Owner<D> {
         if let Err(error) = entry.session.handle_bytes(now, bytes, &mut live.replica) {
             // It has closed itself and says why when polled.
             tracing::info!(peer = %entry.peer, %error, "session closed");
+            if let sync::Error::Store(sync::StoreError::Peer { code: ByeCode::HandleConflict, detail }) =
+                &error
+            {
+                // The one thing that must never happen: say it loudly, keep the old base, keep serving.
+                tracing::error!(peer = %entry.peer, detail, "a handle contradicts what is held here");
+                self.metrics.divergence.inc();
+            }
         }
         Ok(())
     }

@@ -83,6 +83,7 @@ impl<D: Disk> Owner<D> {
     pub(super) fn keep_up(&mut self, now: Time) {
         self.keep_home(now);
         self.keep_sessions(now);
+        self.observe_anchored(now);
         self.keep_log(now);
         if std::mem::take(&mut self.upkeep.is_suspect) {
             self.suspect();
