@@ -1,1 +1,0 @@
-//! Runnable stories; see the folders beside this file.
