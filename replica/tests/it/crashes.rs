@@ -225,6 +225,32 @@ fn process_dies_at_a_failed_flush_and_the_power_goes_while_it_recovers() {
 }
 
 #[test]
+fn slot_that_only_the_cache_holds_is_not_the_only_one_left() {
+    let mut failures = 0;
+    for seed in 0..60 {
+        for (flush, power) in (0..3).flat_map(|flush| (0..3).map(move |power| (flush, power))) {
+            let space = Space::new(1);
+            let disk = MemoryDisk::new(seed);
+            let mut replica = space.create(0, &disk);
+            set(&mut replica, "a", "1");
+            replica.checkpoint(NOW).unwrap();
+            set(&mut replica, "b", "2");
+            disk.set_faults(Faults::none().nth(Operation::Flush, flush, Fault::Error));
+            failures += u64::from(replica.checkpoint(NOW).is_err());
+            drop(replica);
+            disk.kill();
+            disk.set_faults(Faults::none().nth(Operation::Flush, power, Fault::PowerCut));
+            drop(space.try_open(0, &disk, 98, Mode::ReadWrite));
+            disk.set_faults(Faults::none());
+            disk.crash();
+            let replica = space.open(0, &disk, 99);
+            assert_eq!(contents(&replica).len(), 2, "seed {seed}, flush {flush}, then {power}");
+        }
+    }
+    assert!(failures > 100, "{failures}");
+}
+
+#[test]
 fn failed_flush_stops_the_replica_and_opening_it_recovers() {
     let space = Space::new(1);
     let disk = MemoryDisk::new(6);
