@@ -54,7 +54,9 @@ impl<D: Disk> Replica<D> {
     /// The work of folding what is visible now; none if nothing came since the last checkpoint.
     pub fn begin_checkpoint(&mut self) -> Result<Option<CheckpointJob<D>>, Error> {
         self.check_writable()?;
-        if self.visible.0.overlay.is_empty() && self.manifest.position == self.visible_end {
+        let is_folded = self.visible.0.overlay.is_empty() && self.manifest.position == self.visible_end;
+        // A Handle that covered the tail lets a start read less, once a manifest says so.
+        if is_folded && self.log_needed(&self.manifest) == self.manifest.log_start {
             return Ok(None);
         }
         let mut manifest = self.manifest.clone();

@@ -40,7 +40,7 @@ impl<D: Disk> Replica<D> {
     }
 
     /// The part of the log that recovery reads: what local does not hold, and the outbox.
-    fn log_needed(&self, manifest: &Manifest) -> Position {
+    pub(crate) fn log_needed(&self, manifest: &Manifest) -> Position {
         self.tail.oldest().map_or(manifest.position, |oldest| oldest.min(manifest.position))
     }
 

@@ -389,6 +389,7 @@ pub(crate) fn build<D: Disk>(parts: Parts<D>, options: &OpenOptions) -> Result<R
         is_stopped: false,
         last_error: None,
         visible_end: log.end(),
+        marked_end: log.start(),
         log,
         slots,
         slot,

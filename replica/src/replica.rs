@@ -57,6 +57,8 @@ pub struct Replica<D: Disk> {
     pub(crate) visible: Snapshot<D>,
     /// The log up to here is what is visible.
     pub(crate) visible_end: Position,
+    /// The end of the log after the last idle mark, which no flush need follow.
+    pub(crate) marked_end: Position,
     pub(crate) tail: Tail,
     pub(crate) heads: Heads,
     pub(crate) changes: Changes,
@@ -171,12 +173,16 @@ impl<D: Disk> Replica<D> {
     pub fn idle(&mut self) -> Result<(), Error> {
         self.check_writable()?;
         let marked = self.log.mark_idle();
-        self.stop_on_error(marked)
+        self.stop_on_error(marked)?;
+        self.marked_end = self.log.end();
+        Ok(())
     }
 
     /// Whether everything accepted is visible.
     pub fn is_flushed(&self) -> bool {
-        self.visible.change() == self.pending.change && self.visible_end == self.log.end()
+        // A mark alone is nothing that anybody waits for.
+        self.visible.change() == self.pending.change
+            && self.visible_end.max(self.marked_end) == self.log.end()
     }
 
     /// What is pending becomes visible.

@@ -37,6 +37,22 @@ fn handle_is_computed_where_its_commits_are_held() {
 }
 
 #[test]
+fn log_is_let_go_once_a_handle_covers_it_and_nothing_else_is_to_be_folded() {
+    let (space, mut home, mut device) = pair();
+    set(&mut device, "a", &"1".repeat(900));
+    device.checkpoint(NOW).unwrap();
+    let waiting = device.describe().wal_bytes;
+    deliver_tail(NOW, &mut device, &mut home);
+    space.anchor(NOW, &mut home);
+    deliver_handle(NOW, &mut home, &mut device);
+    device.idle().unwrap();
+    assert!(device.is_flushed(), "a mark alone is nothing to flush");
+    device.checkpoint(NOW).unwrap();
+    let left = device.describe().wal_bytes;
+    assert!(left < waiting - 900, "{left} of {waiting} bytes are left");
+}
+
+#[test]
 fn handle_is_fetched_where_they_are_not() {
     let space = Space::new(2);
     let disk = MemoryDisk::new(2);
