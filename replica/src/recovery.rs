@@ -141,17 +141,21 @@ impl<D: Disk> Replica<D> {
         let is_new = place.position >= self.manifest.position;
         match record {
             Record::Unit(commits, seals) => replay.unit = Some(Unit::new(commits, seals)),
-            Record::Received(commit) => {
-                if let Some(unit) = &mut replay.unit {
-                    unit.commits.push((commit, place));
-                }
-            }
-            Record::Seal(seal) => {
-                if let Some(unit) = &mut replay.unit {
+            Record::Received(commit) => match &mut replay.unit {
+                Some(unit) => unit.commits.push((commit, place)),
+                // The log starts inside this unit: a Handle covers its first commits. It was whole, or nothing of it
+                // would lie below the checkpoint.
+                None if !is_new => self.replay_commit(now, replay, &commit, place)?,
+                None => {}
+            },
+            Record::Seal(seal) => match &mut replay.unit {
+                Some(unit) => {
                     unit.seals.push((seal, place.position));
+                    self.replay_unit(now, replay)?;
                 }
-                self.replay_unit(now, replay)?;
-            }
+                None if !is_new => self.tail.push_seal(&seal.writer, seal.seq, place.position),
+                None => {}
+            },
             Record::Blob(bytes) if is_new => {
                 let hash = self.pending.salt.hash(Kind::Chunk, &bytes);
                 if !self.pending.has_blob(&hash) {

@@ -4,7 +4,7 @@ use crdt::Class;
 use disk::{Disk, File, MemoryDisk};
 use sync::Store;
 
-use crate::space::{Local, NOW, Space, coll, contents, deliver, deliver_tail, key, roots};
+use crate::space::{Local, NOW, Space, coll, contents, deliver, deliver_tail, key, roots, set};
 
 /// Numbers that a seed decides.
 struct Dice(u64);
@@ -273,4 +273,28 @@ fn commit_waits_for_what_it_supersedes() {
     assert_eq!(c.accept(NOW, unit(second)), Ok(sync::Accepted::Stored), "pending counts");
     c.flush().unwrap();
     assert_eq!(roots(b), roots(c));
+}
+
+#[test]
+fn a_log_that_starts_inside_a_received_unit_keeps_the_rest_of_it() {
+    let space = Space::new(3);
+    let disk = MemoryDisk::new(3);
+    let (mut a, mut home) = (space.create(0, &MemoryDisk::new(1)), space.create(1, &MemoryDisk::new(2)));
+    let mut b = space.create(2, &disk);
+    set(&mut a, "first", "1");
+    deliver_tail(NOW, &mut a, &mut home);
+    space.anchor(NOW, &mut home);
+    set(&mut a, "second", "2");
+    set(&mut a, "third", "3");
+    deliver_tail(NOW, &mut a, &mut b);
+    // The Handle covers the first commit of the unit, so the outbox of b starts at the second.
+    deliver(NOW, &mut home, &mut b);
+    b.checkpoint(NOW).unwrap();
+    let tail = b.tail();
+    assert_eq!(tail.iter().map(|(_, seq, _)| *seq).collect::<Vec<_>>(), [3]);
+    drop(b);
+    let mut b = space.open(2, &disk, 9);
+    assert_eq!(b.tail(), tail);
+    deliver_tail(NOW, &mut b, &mut home);
+    assert_eq!(contents(&home).len(), 3);
 }
