@@ -77,7 +77,7 @@ pub enum Frame {
 }
 
 /// The payload of one kind of frame.
-trait Payload: Sized {
+pub(crate) trait Payload: Sized {
     /// The frame's number on the wire.
     const NUMBER: u8;
     /// Longest payload a receiver reads.

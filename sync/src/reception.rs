@@ -2,7 +2,7 @@
 
 use crdt::SpaceId;
 
-use crate::frame::{Hello, Join, PROTO};
+use crate::frame::{Hello, Join, Open, PROTO, Payload};
 use crate::{Error, Frame, FrameReader};
 
 /// What a caller wants.
@@ -26,7 +26,8 @@ pub enum Arrival {
 
 /// Reads a stream until it is known which space it is about.
 ///
-/// It keeps every byte it was given, since the session of the space starts from the first one.
+/// It keeps every byte it was given, since the session of the space starts from the first one. A stranger gets room for
+/// one Hello and one Open or Join, and is refused by the header of any other frame.
 #[derive(Debug, Default)]
 pub struct Reception {
     reader: FrameReader,
@@ -44,17 +45,28 @@ impl Reception {
     pub fn handle_bytes(&mut self, bytes: &[u8]) -> Result<Option<Arrival>, Error> {
         self.bytes.extend_from_slice(bytes);
         self.reader.feed(bytes);
-        while let Some(frame) = self.reader.pop()? {
+        loop {
+            self.check_number()?;
+            let Some(frame) = self.reader.pop()? else { return Ok(None) };
             if let Some(arrival) = self.handle_frame(frame)? {
                 return Ok(Some(arrival));
             }
         }
-        Ok(None)
     }
 
     /// Every byte read so far, for the session.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
+    }
+
+    /// By its number alone, before its bytes are gathered: some frames may be a thousand times as long as these.
+    fn check_number(&self) -> Result<(), Error> {
+        let places: &[u8] =
+            if self.hello.is_none() { &[Hello::NUMBER] } else { &[Open::NUMBER, Join::NUMBER] };
+        match self.reader.next_number() {
+            Some(frame) if !places.contains(&frame) => Err(Error::Unexpected { frame, state: "reception" }),
+            _ => Ok(()),
+        }
     }
 
     fn handle_frame(&mut self, frame: Frame) -> Result<Option<Arrival>, Error> {

@@ -2,7 +2,7 @@
 
 use crdt::{CommitId, Decoder, DeviceId, Encoder, Handle, Problem, SpaceId, Time, WriterId};
 
-use super::{Payload, ROWS_MAX, ascending, refuse};
+use super::{FRAME_LEN_MAX, Payload, ROWS_MAX, ascending, refuse};
 use crate::TailRow;
 
 /// Frame 0, the first on each stream: who speaks.
@@ -16,7 +16,7 @@ pub struct Hello {
     pub instance: [u8; 16],
     /// A bit for each optional ability; none is defined yet, and unknown bits are ignored.
     pub features: u64,
-    /// The largest frame the speaker takes.
+    /// The largest frame the speaker takes: never less than [`FRAME_LEN_MAX`], so that nothing sent is too large.
     pub frame_max: u64,
     /// The speaker's clock, for people to compare.
     pub wall: Time,
@@ -33,14 +33,18 @@ impl Payload for Hello {
 
     fn decode(input: &mut Decoder<'_>) -> Result<Hello, crdt::Error> {
         input.array_of(6)?;
-        Ok(Hello {
+        let hello = Hello {
             proto: input.uint()?,
             device: DeviceId(input.fixed()?),
             instance: input.fixed()?,
             features: input.uint()?,
             frame_max: input.uint()?,
             wall: Time(input.uint()?),
-        })
+        };
+        if hello.frame_max < FRAME_LEN_MAX as u64 {
+            return Err(refuse(input, Problem::Range));
+        }
+        Ok(hello)
     }
 }
 

@@ -30,7 +30,7 @@ impl FrameReader {
     pub fn pop(&mut self) -> Result<Option<Frame>, Error> {
         let rest = &self.bytes[self.start..];
         let Some((header, rest)) = rest.split_first_chunk::<HEADER_LEN>() else { return Ok(None) };
-        let number = header[4];
+        let number = header[HEADER_LEN - 1];
         let len = u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let max = Frame::len_max(number).ok_or(Error::UnknownFrame { frame: number })?;
         if len > max {
@@ -40,6 +40,11 @@ impl FrameReader {
         let frame = Frame::decode(number, payload)?;
         self.start += HEADER_LEN + len;
         Ok(Some(frame))
+    }
+
+    /// The number of the frame that has begun, as soon as its header is here.
+    pub fn next_number(&self) -> Option<u8> {
+        self.bytes[self.start..].get(HEADER_LEN - 1).copied()
     }
 
     /// Whether a frame has begun and not ended.

@@ -162,3 +162,27 @@ fn a_reception_learns_the_space_and_keeps_every_byte() {
     let outcome = reception.handle_bytes(&samples::all()[12].encode());
     assert!(matches!(outcome, Err(Error::Unexpected { .. })), "a stranger begins with Hello");
 }
+
+#[test]
+fn a_reception_refuses_by_the_header_what_has_no_place() {
+    let header = |number: u8| {
+        [&(Frame::len_max(number).expect("spoken") as u32).to_be_bytes()[..], &[number]].concat()
+    };
+    let hello = greeting()[0].encode();
+    for number in (0..=18).filter(|number| Frame::len_max(*number).is_some()) {
+        for (begin, has_place) in [(&[][..], number == 0), (&hello, matches!(number, 1 | 17))] {
+            let mut reception = Reception::new();
+            assert!(matches!(reception.handle_bytes(begin), Ok(None)));
+            let outcome = reception.handle_bytes(&header(number));
+            assert_eq!(outcome.is_ok(), has_place, "frame {number} after {} bytes", begin.len());
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_takes_less_than_the_largest_frame_is_refused() {
+    let narrow = Hello { frame_max: (4 << 20) - 1, ..hello() };
+    let (error, bye) = check(&[Frame::Hello(narrow)]);
+    assert!(matches!(error, Error::Malformed { frame: 0, .. }));
+    assert_eq!(bye, "Bye Protocol");
+}
