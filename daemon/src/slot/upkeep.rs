@@ -2,6 +2,7 @@
 
 use crdt::Time;
 use disk::Disk;
+use sync::Store;
 
 use super::owner::with_causes;
 use super::{Live, Owner, Turn};
@@ -24,6 +25,8 @@ pub(super) struct Upkeep {
     idle: Option<Time>,
     /// When the quiet checkpoint is due.
     quiet: Option<Time>,
+    /// The version of the base that the log was last looked at with.
+    base: u64,
     /// When the home wants to make a Handle.
     home: Option<Time>,
     is_checkpointing: bool,
@@ -125,6 +128,12 @@ impl<D: Disk> Owner<D> {
             upkeep.idle = None;
             let marked = live.replica.idle();
             upkeep.note("the idle mark", marked);
+        }
+        let base = live.replica.handle().version;
+        if base != upkeep.base {
+            // What the new Handle covers can leave the log, though nothing was written.
+            upkeep.base = base;
+            upkeep.quiet = Some(now.plus_ms(QUIET_MS));
         }
         let is_quiet = upkeep.quiet.is_some_and(|at| at <= now);
         if is_quiet {
