@@ -1,0 +1,160 @@
+//! Limits, strangers, and bytes that somebody changed: a clear error, nothing lost, no panic.
+
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+
+use super::harness::{Daemon, Place, agree, copy, fails, home, joined, ok, run, until};
+
+#[test]
+fn long_keys_are_refused_and_long_values_are_kept() {
+    let place = Place::new("limits");
+    let home = home(&place);
+    let device = joined(&place, "device", &home);
+    let key = "k".repeat(1_100);
+    let error = device.fails(2, &["put", "telemetry/readings", &key, "v"]);
+    assert!(error["message"].as_str().expect("a message").contains("1024"), "{error}");
+
+    let value: Vec<u8> =
+        (0..300_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let file = place.path("value");
+    std::fs::write(&file, &value).expect("a file");
+    device.ok(&["put", "telemetry/readings", "large", "--file", file.to_str().expect("text")]);
+    agree(&[&home, &device]);
+    for daemon in [&home, &device] {
+        let output = run(daemon.data(), &["get", "telemetry/readings", "large"]);
+        assert!(output.stdout == value, "the value came back as {} bytes", output.stdout.len());
+        daemon.ok(&["verify"]);
+    }
+    let json = home.json(&["get", "telemetry/readings", "large"]);
+    assert!(json["value"]["base64"].is_string(), "{json}");
+}
+
+#[test]
+fn a_device_that_never_joined_gets_nothing() {
+    let place = Place::new("foreign");
+    let home = home(&place);
+    home.ok(&["put", "telemetry/readings", "secret", "1"]);
+    let mut device = joined(&place, "device", &home);
+    agree(&[&home, &device]);
+    device.stop();
+    // The same folder under another key: it knows the space and where the home is, and is nobody to it.
+    copy(device.data(), &place.path("foreign"));
+    std::fs::remove_file(place.path("foreign/identity.key")).expect("the key of the device");
+    ok(&place.path("foreign"), &["init"]);
+    home.ok(&["put", "telemetry/readings", "later", "2"]);
+    let mut foreign = Daemon::of(place.path("foreign"));
+    foreign.start();
+    foreign.ok(&["put", "telemetry/readings", "intruder", "1"]);
+    let refused = until("the home refuses", || {
+        let peers = foreign.json(&["peer", "list"]);
+        peers[0]["last_error"].as_str().map(str::to_string)
+    });
+    assert!(!refused.is_empty());
+    assert_eq!(foreign.get("telemetry/readings", "later"), None);
+    assert_eq!(home.get("telemetry/readings", "intruder"), None);
+}
+
+#[test]
+fn noise_on_the_port_of_a_home_changes_nothing() {
+    let place = Place::new("noise");
+    let home = home(&place);
+    let device = joined(&place, "device", &home);
+    agree(&[&home, &device]);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let mut noise = 1_u64;
+    for len in (1..1_400).step_by(7) {
+        let bytes: Vec<u8> = (0..len)
+            .map(|_| {
+                noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (noise >> 56) as u8
+            })
+            .collect();
+        socket.send_to(&bytes, home.ready("listen")).expect("sent");
+    }
+    device.ok(&["put", "telemetry/readings", "after", "noise"]);
+    agree(&[&home, &device]);
+    assert_eq!(home.get("telemetry/readings", "after").as_deref(), Some("noise"));
+}
+
+/// Every file below a directory, the longest first.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry")) {
+        if entry.file_type().expect("a type").is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found.sort_by_key(|path| std::cmp::Reverse(std::fs::metadata(path).expect("a file").len()));
+    found
+}
+
+/// Flips one bit in the middle of the part of a file that is not empty.
+fn flip(path: &Path) {
+    let mut bytes = std::fs::read(path).expect("a file");
+    let written = bytes.iter().rposition(|byte| *byte != 0).expect("it is not empty");
+    bytes[written / 2] ^= 0x10;
+    std::fs::write(path, bytes).expect("written");
+}
+
+#[test]
+fn altered_files_are_named_and_nothing_panics() {
+    let place = Place::new("altered");
+    let mut home = home(&place);
+    for number in 0..50 {
+        home.ok(&["put", "telemetry/readings", &format!("key-{number}"), &"value ".repeat(100)]);
+    }
+    home.stop();
+    for part in ["wal", "packs", "manifest"] {
+        let data = place.path(&format!("altered-{part}"));
+        copy(home.data(), &data);
+        let spaces = std::fs::read_dir(data.join("spaces")).expect("spaces");
+        let space = spaces.map(|entry| entry.expect("an entry").path()).next().expect("one space");
+        let target = match part {
+            "manifest" => space.join("manifest"),
+            part => {
+                files(&space.join(part)).into_iter().next().unwrap_or_else(|| panic!("no file in {part}"))
+            }
+        };
+        flip(&target);
+        let mut daemon = Daemon::of(data.clone());
+        if let Err(refused) = daemon.try_start() {
+            assert!(!refused.contains("panicked"), "{part}: {refused}");
+            continue;
+        }
+        let output = run(&data, &["verify", "--json"]);
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(!said.contains("panicked"), "{part}: {said}");
+        if output.status.success() {
+            // Half of a manifest's two slots may be gone and nothing with it: then everything must be there.
+            assert_eq!(daemon.count("telemetry/readings"), 50, "{part}: {said}");
+        } else {
+            assert_eq!(output.status.code(), Some(1), "{part}: {said}");
+            let name = target.file_name().expect("a name").to_string_lossy();
+            assert!(said.contains(&*name) || said.contains(part), "{part}: the place is not named: {said}");
+        }
+        let (code, trace) = daemon.stop();
+        assert!(code == Some(0) && !trace.contains("panicked"), "{part}: {code:?} {trace}");
+    }
+    // The untouched directory is as it was.
+    home.start();
+    assert_eq!(home.count("telemetry/readings"), 50);
+    home.ok(&["verify"]);
+}
+
+#[test]
+fn a_missing_collection_comes_with_the_command_that_makes_it() {
+    let place = Place::new("missing");
+    let home = home(&place);
+    let error = home.fails(3, &["put", "telemetry/nothing", "k", "v"]);
+    let cure = error["cure"].as_str().expect("a cure").to_string();
+    let arguments: Vec<&str> = cure.split_whitespace().skip(1).collect();
+    let made =
+        std::process::Command::new(super::harness::PROGRAM).args(&arguments).status().expect("it runs");
+    assert!(made.success(), "{cure}");
+    home.ok(&["put", "telemetry/nothing", "k", "v"]);
+    let error = fails(home.data(), 3, &["get", "telemetry/nothing", "other"]);
+    assert_eq!(error["type"], "key-missing", "{error}");
+}
