@@ -19,7 +19,8 @@ trait Store: Send + Sync {
     fn put(&self, key: &str) -> Result<()>;
 }
 
-struct Strandline(strandline::Collection);
+/// The collection, and the replica that it is of: dropping that one closes the folder.
+struct Strandline(strandline::Collection, #[expect(dead_code, reason = "held, not read")] strandline::Replica);
 
 impl Store for Strandline {
     fn put(&self, key: &str) -> Result<()> {
@@ -56,7 +57,7 @@ fn open(name: &str, folder: &Path) -> Result<Arc<dyn Store>> {
     Ok(match name {
         "strandline" => {
             let replica = strandline::Replica::open(folder)?;
-            Arc::new(Strandline(replica.space("bench")?.collection("kv")?))
+            Arc::new(Strandline(replica.space("bench")?.collection("kv")?, replica))
         }
         "sqlite" => {
             let connection = rusqlite::Connection::open(folder.join("db"))?;

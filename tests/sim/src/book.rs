@@ -30,6 +30,7 @@ pub struct Book {
     acknowledged: BTreeMap<Dot, usize>,
     writers: BTreeMap<WriterId, Run>,
     handles: BTreeMap<u64, Handle>,
+    known: BTreeMap<WriterId, u64>,
 }
 
 impl Book {
@@ -40,6 +41,8 @@ impl Book {
             Some(known) if known.id() != commit.id() => Err(format!("two commits have the dot {dot}")),
             Some(_) => Ok(()),
             None => {
+                let known = self.known.entry(dot.writer).or_default();
+                *known = dot.seq.max(*known);
                 self.commits.insert(dot, commit);
                 Ok(())
             }
@@ -96,12 +99,7 @@ impl Book {
 
     /// How far each writer is known, for asking a replica for what is not.
     pub fn known(&self) -> BTreeMap<WriterId, u64> {
-        let mut known = BTreeMap::new();
-        for dot in self.commits.keys() {
-            // Dots of a writer come in order, so the last one stays.
-            known.insert(dot.writer, dot.seq);
-        }
-        known
+        self.known.clone()
     }
 
     /// The state of the commits that a replica with this vector stands for: written minus superseded, and nothing

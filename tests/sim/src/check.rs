@@ -27,11 +27,7 @@ pub fn replica(
 }
 
 /// I7: what a replica holds of a writer, the author had flushed, so the book has it.
-fn holds_only_what_was_written(
-    name: &str,
-    replica: &Replica<MemoryDisk>,
-    book: &Book,
-) -> Result<(), Broken> {
+fn holds_only_what_was_written(name: &str, replica: &Replica<MemoryDisk>, book: &Book) -> Result<(), Broken> {
     for (writer, seq, id) in replica.tail() {
         match book.commit(&Dot::new(writer, seq)) {
             None => return Err(("I7", format!("{name} holds {writer}:{seq}, which nobody flushed"))),

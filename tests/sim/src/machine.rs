@@ -33,7 +33,13 @@ pub struct Machine {
 
 /// Overlay sizes small enough that checkpoints happen all the time.
 pub fn limits() -> Limits {
-    Limits { overlay_entries: 24, overlay_bytes: 16 << 10, archive_bytes: 64 << 10, changes: 256, ..Limits::default() }
+    Limits {
+        overlay_entries: 24,
+        overlay_bytes: 16 << 10,
+        archive_bytes: 64 << 10,
+        changes: 256,
+        ..Limits::default()
+    }
 }
 
 impl Machine {
@@ -43,7 +49,12 @@ impl Machine {
     }
 
     /// Opens what is on its disk, as a daemon does after a start; the error is what a person would read.
-    pub fn open(&mut self, now: u64, seed: [u8; 32], registry: &mut MemoryRegistry) -> Result<Opened, String> {
+    pub fn open(
+        &mut self,
+        now: u64,
+        seed: [u8; 32],
+        registry: &mut MemoryRegistry,
+    ) -> Result<Opened, String> {
         self.opens += 1;
         let options = OpenOptions {
             device: self.key.clone(),
@@ -52,7 +63,8 @@ impl Machine {
             limits: limits(),
             mode: Mode::ReadWrite,
         };
-        let (mut replica, opened) = Replica::open(self.disk.clone(), options).map_err(|error| chain(&error))?;
+        let (mut replica, opened) =
+            Replica::open(self.disk.clone(), options).map_err(|error| chain(&error))?;
         self.home = None;
         if self.is_home {
             let options = HomeOptions { key: self.key.clone(), seed, fingerprint: Fingerprint([7; 32]) };

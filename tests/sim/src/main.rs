@@ -62,7 +62,10 @@ fn many(from: u64, count: u64) -> ExitCode {
             }
         }
     }
-    println!("{count} worlds, {failed} broken, {commits} commits acknowledged, {} virtual seconds", simulated / 1000);
+    println!(
+        "{count} worlds, {failed} broken, {commits} commits acknowledged, {} virtual seconds",
+        simulated / 1000
+    );
     println!("slowest to be equal: {slowest} ms after the faults stopped");
     for fault in Fault::ALL {
         println!("F{:<3} {:<16} {}", fault.number(), format!("{fault:?}"), fired.count(fault));

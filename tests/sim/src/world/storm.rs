@@ -11,8 +11,7 @@ use crate::machine::Machine;
 const MACHINES_MAX: usize = 7;
 
 /// How far a clock goes wrong, in milliseconds: from 50 years back to 75 ahead.
-const SKEWS: [i64; 6] =
-    [-50 * YEAR, -3_600_000, 3_600_000, YEAR, 75 * YEAR, 0];
+const SKEWS: [i64; 6] = [-50 * YEAR, -3_600_000, 3_600_000, YEAR, 75 * YEAR, 0];
 const YEAR: i64 = 365 * 86_400_000;
 
 impl World {
@@ -35,7 +34,9 @@ impl World {
             // These belong to sending and connecting, and are counted there.
             Fault::Delay | Fault::Thin => false,
             Fault::Kill | Fault::PowerCut => self.strike_process(fault),
-            Fault::PowerCutInside | Fault::FlushError | Fault::WriteError | Fault::Full => self.strike_disk(fault),
+            Fault::PowerCutInside | Fault::FlushError | Fault::WriteError | Fault::Full => {
+                self.strike_disk(fault)
+            }
             Fault::Clock => self.strike_clock(),
             Fault::Clone => self.clone_machine(),
             Fault::Restore => self.restore_machine(),

@@ -105,7 +105,13 @@ impl World {
                         late = self.random.below(5_000);
                         self.fired.add(Fault::Delay);
                     }
-                    connection.pipes[1 - at].send(self.now, &connection.profile, late, &bytes, &mut self.random);
+                    connection.pipes[1 - at].send(
+                        self.now,
+                        &connection.profile,
+                        late,
+                        &bytes,
+                        &mut self.random,
+                    );
                 }
             }
         }
