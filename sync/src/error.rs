@@ -98,6 +98,12 @@ pub enum Error {
         /// When it was last heard.
         since: Time,
     },
+    /// The peer is alive, and never came to the end of its Open.
+    #[error("peer has not opened the space within {max_ms} ms")]
+    SlowOpening {
+        /// How long it may take.
+        max_ms: u64,
+    },
     /// A commit of ours is too large for this version of the protocol.
     #[error("unit of {len} bytes cannot be sent: a frame holds {max}", max = FRAME_LEN_MAX)]
     Unsendable {
@@ -147,7 +153,7 @@ impl Error {
             Error::Fork { .. } => ByeCode::Fork,
             Error::HandleConflict { .. } => ByeCode::HandleConflict,
             Error::NodesMissing { .. } => ByeCode::NodesMissing,
-            Error::Silent { .. } => ByeCode::Timeout,
+            Error::Silent { .. } | Error::SlowOpening { .. } => ByeCode::Timeout,
             Error::Unsendable { .. } | Error::Store(StoreError::Stopped(_)) => ByeCode::Unavailable,
             Error::Forged { .. } => ByeCode::Forged,
             Error::Store(StoreError::Peer { code, .. }) => *code,

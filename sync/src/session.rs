@@ -53,8 +53,11 @@ pub struct Config {
     pub beat_ms: u64,
     /// Longest interval of beats.
     pub beat_max_ms: u64,
-    /// How long the peer may take to say Hello and Open, and beyond a beat that is due.
+    /// How long the peer may be silent beyond a beat that is due.
     pub patience_ms: u64,
+    /// How long the peer may take for Hello and all of its Open, however alive it is meanwhile: one page of 16,384
+    /// writers takes three minutes at 64 kbit/s.
+    pub opening_ms: u64,
 }
 
 impl Default for Config {
@@ -65,6 +68,7 @@ impl Default for Config {
             beat_ms: 15_000,
             beat_max_ms: 15 * 60_000,
             patience_ms: 30_000,
+            opening_ms: 10 * 60_000,
         }
     }
 }
@@ -105,7 +109,7 @@ impl Session {
             local,
             reader: FrameReader::new(),
             greeting: Greeting::new(),
-            peer: Peer::new(),
+            peer: Peer::new(now),
             sender: Sender::new(),
             receiver: Receiver::new(),
             fetch: Fetch::new(),
@@ -162,15 +166,25 @@ impl Session {
         if self.end.is_some() {
             return None;
         }
-        let timers =
-            [Some(self.pulse.timeout(&self.config)), self.sender.paused_until(), self.fetch.retry_at()];
+        let timers = [
+            Some(self.pulse.timeout(&self.config)),
+            self.peer.opening_deadline(&self.config),
+            self.sender.paused_until(),
+            self.fetch.retry_at(),
+        ];
         timers.into_iter().flatten().min()
     }
 
-    /// Time has passed: closes a session whose peer fell silent. Poll afterwards.
+    /// Time has passed: closes a session whose peer fell silent, or never comes to the end of its Open. Poll
+    /// afterwards.
     pub fn handle_timeout(&mut self, now: Time) {
-        if self.end.is_none() && now >= self.pulse.deadline(&self.config) {
+        if self.end.is_some() {
+            return;
+        }
+        if now >= self.pulse.deadline(&self.config) {
             self.fail(&Error::Silent { since: self.pulse.heard_at() });
+        } else if self.peer.opening_deadline(&self.config).is_some_and(|deadline| now >= deadline) {
+            self.fail(&Error::SlowOpening { max_ms: self.config.opening_ms });
         }
     }
 
@@ -209,7 +223,7 @@ impl Session {
         match frame {
             Frame::Bye(bye) => self.handle_bye(bye),
             Frame::Hello(hello) if self.peer.hello.is_none() => return self.handle_hello(hello),
-            Frame::Open(open) if self.peer.hello.is_some() => return self.handle_open(open, store),
+            Frame::Open(open) if self.peer.hello.is_some() => return self.handle_open(now, open, store),
             // Until the peer has said which space it means, nothing else has a place.
             _ if !self.peer.is_open() => return Err(self.unexpected(number)),
             Frame::Cover(cover) => return self.handle_cover(now, cover, store),

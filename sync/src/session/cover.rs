@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// A page of the peer's tail: it has these, and is owed a Cover.
-    pub(super) fn handle_open(&mut self, open: Open, store: &impl Store) -> Result<(), Error> {
+    pub(super) fn handle_open(&mut self, now: Time, open: Open, store: &impl Store) -> Result<(), Error> {
         if open.space != store.space() {
             return Err(Error::WrongSpace { theirs: open.space, ours: store.space() });
         }
@@ -113,7 +113,7 @@ impl Session {
         if self.greeting.owed.len() > WRITERS_MAX {
             return Err(Error::Flood { what: "writers", max: WRITERS_MAX });
         }
-        self.peer.opening = if open.more { Opening::Begun } else { Opening::Done };
+        self.peer.opened(now, open.more);
         self.greeting.is_answer_owed |= !open.more;
         Ok(())
     }

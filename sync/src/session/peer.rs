@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crdt::WriterId;
+use crdt::{Time, WriterId};
 
+use super::Config;
 use crate::frame::{Hello, Mode};
 use crate::{Error, Store};
 
@@ -21,6 +22,8 @@ pub(super) struct Peer {
     /// How far it durably has each writer. Absent, or below its base: as far as the base.
     has: BTreeMap<WriterId, u64>,
     pub(super) opening: Opening,
+    /// Since when an Open is being waited for: no byte of it moves this.
+    opening_since: Option<Time>,
 }
 
 /// How much of its Open has come.
@@ -35,8 +38,26 @@ pub(super) enum Opening {
 }
 
 impl Peer {
-    pub(super) fn new() -> Peer {
-        Peer { hello: None, mode: Mode::Full, base: 0, has: BTreeMap::new(), opening: Opening::Awaited }
+    pub(super) fn new(now: Time) -> Peer {
+        Peer {
+            hello: None,
+            mode: Mode::Full,
+            base: 0,
+            has: BTreeMap::new(),
+            opening: Opening::Awaited,
+            opening_since: Some(now),
+        }
+    }
+
+    /// A page of an Open has come, the last one unless there are more.
+    pub(super) fn opened(&mut self, now: Time, more: bool) {
+        self.opening = if more { Opening::Begun } else { Opening::Done };
+        self.opening_since = more.then(|| self.opening_since.unwrap_or(now));
+    }
+
+    /// When an Open that is being waited for is not waited for any longer.
+    pub(super) fn opening_deadline(&self, config: &Config) -> Option<Time> {
+        self.opening_since.map(|since| since.plus_ms(config.opening_ms))
     }
 
     pub(super) fn is_open(&self) -> bool {

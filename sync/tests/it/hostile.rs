@@ -186,3 +186,35 @@ fn a_peer_that_takes_less_than_the_largest_frame_is_refused() {
     assert!(matches!(error, Error::Malformed { frame: 0, .. }));
     assert_eq!(bye, "Bye Protocol");
 }
+
+/// Time passes by the session's own timers while the peer says a byte of `bytes` every ten seconds.
+fn trickle(session: &mut Session, bytes: &[u8]) -> Option<u64> {
+    let mut model = Model::new(1);
+    for (n, byte) in (1..).zip(bytes) {
+        let until = NOW.plus_ms(n * 10_000);
+        while let Some(timer) = session.poll_timeout().filter(|timer| *timer <= until) {
+            session.handle_timeout(timer);
+            while session.poll_transmit(timer, &mut model).is_some() {}
+            if session.is_closed() {
+                return Some(timer.0 / 1000);
+            }
+        }
+        session.handle_bytes(until, std::slice::from_ref(byte), &mut model).expect("honest bytes");
+    }
+    None
+}
+
+#[test]
+fn an_open_that_never_ends_is_not_waited_for_however_alive_the_peer_is() {
+    let bytes: Vec<u8> = greeting().iter().flat_map(Frame::encode).collect();
+    let mut session = Session::new(Role::Listener, local(1, 2), NOW, Config::default());
+    assert_eq!(trickle(&mut session, &bytes), Some(600));
+    assert_eq!(session.status(&Model::new(1)).end.map(|end| end.code), Some(ByeCode::Timeout));
+    // A second Open with more to come is waited for anew, and no longer either.
+    let mut session = Session::new(Role::Listener, local(1, 2), NOW, Config::default());
+    session.handle_bytes(NOW, &bytes, &mut Model::new(1)).expect("honest bytes");
+    let Frame::Open(mut open) = greeting().remove(1) else { panic!("Open is the second frame") };
+    open.more = true;
+    session.handle_bytes(NOW, &Frame::Open(open.clone()).encode(), &mut Model::new(1)).expect("a first page");
+    assert_eq!(trickle(&mut session, &Frame::Open(open).encode()), Some(600));
+}
