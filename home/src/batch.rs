@@ -60,10 +60,14 @@ impl Home {
             _ => self.in_doubt = None,
         }
         replica.flush()?;
-        if uncovered(replica).commits == 0 {
+        if self.outstanding(replica).commits == 0 {
             return Ok(None);
         }
         self.pin_names(replica, now)?;
+        // Other names may have been pinned by another home meanwhile.
+        if uncovered(replica).commits == 0 {
+            return Ok(None);
+        }
         // Nodes first: a Handle in the registry must never name one that is not on the disk.
         let roots = replica.candidate(now)?;
         let next = self.sign(replica, now, roots);
@@ -159,7 +163,7 @@ impl Home {
     ) -> Result<Handle, Error> {
         match replica.install_handle(now, next.clone()) {
             Ok(()) => {
-                self.cadence.made(now, uncovered(replica));
+                self.cadence.made(now, self.outstanding(replica));
                 Ok(next)
             }
             // More was folded since it was signed.
@@ -184,7 +188,7 @@ impl Home {
         };
         match replica.adopt(now, offer)? {
             Adoption::Adopted | Adoption::Stale => {
-                self.cadence.made(now, uncovered(replica));
+                self.cadence.made(now, self.outstanding(replica));
                 Ok(handle)
             }
             Adoption::Fetch(_) => Err(Error::Behind { handle: Box::new(handle) }),

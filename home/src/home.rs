@@ -10,6 +10,10 @@ use crate::registry::Registry;
 
 const CLAIM_FORMAT: u64 = 1;
 
+/// Names that one batch pins, some 1 MiB at most: however many collections somebody makes, the commit fits its limits
+/// and the Handle is made.
+const PINS_MAX: usize = 1000;
+
 /// What tells this folder from its copies: of machine, device and file, as the caller sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 32]);
@@ -45,6 +49,8 @@ pub struct Home {
     pub(crate) in_doubt: Option<Handle>,
     /// Whether the registry has been compared with the manifest since the start.
     pub(crate) is_level: bool,
+    /// The last batch left names unpinned: another one is due, even with nothing else to cover.
+    pub(crate) has_more_names: bool,
     generation: [u8; 8],
     fingerprint: Fingerprint,
     duty: Duty,
@@ -65,7 +71,16 @@ impl Home {
         let generation = derive("generation", &seed);
         let generation = generation[..8].try_into().expect("eight of 32 bytes");
         let (cadence, duty) = (Cadence::default(), duty(replica, &key, fingerprint)?);
-        let mut home = Home { key, cadence, in_doubt: None, is_level: false, generation, fingerprint, duty };
+        let mut home = Home {
+            key,
+            cadence,
+            in_doubt: None,
+            is_level: false,
+            has_more_names: false,
+            generation,
+            fingerprint,
+            duty,
+        };
         if home.is_on_duty() {
             if replica.claim().is_empty() {
                 home.claim(replica, now)?;
@@ -108,7 +123,7 @@ impl Home {
         if !self.is_on_duty() {
             return None;
         }
-        self.cadence.observe(now, uncovered(replica));
+        self.cadence.observe(now, self.outstanding(replica));
         self.cadence.due()
     }
 
@@ -131,7 +146,7 @@ impl Home {
     /// Pins each name that has a collection and no pin to the collection that has the name now.
     ///
     /// From the first Handle that covers it a name stays where it is: a device whose clock stands in 1970 could
-    /// otherwise take one that is in use.
+    /// otherwise take one that is in use. Where there are more than one commit should hold, the next batches go on.
     pub(crate) fn pin_names<D: Disk>(&mut self, replica: &mut Replica<D>, now: Time) -> Result<(), Error> {
         let snapshot = replica.snapshot();
         let mut pins = Vec::new();
@@ -143,7 +158,15 @@ impl Home {
                 pins.push(HomeWrite { coll: system::name(), key, value });
             }
         }
+        self.has_more_names = pins.len() > PINS_MAX;
+        pins.truncate(PINS_MAX);
         if pins.is_empty() { Ok(()) } else { self.write(replica, now, pins) }
+    }
+
+    /// What is left for the next Handle: names that are yet to be pinned will be one commit more.
+    pub(crate) fn outstanding<D: Disk>(&self, replica: &Replica<D>) -> Uncovered {
+        let uncovered = uncovered(replica);
+        Uncovered { commits: uncovered.commits + u64::from(self.has_more_names), ..uncovered }
     }
 }
 

@@ -72,6 +72,31 @@ fn a_name_is_pinned_by_the_first_handle_that_covers_it_whatever_a_clock_in_1970_
 }
 
 #[test]
+fn more_names_than_one_batch_pins_are_pinned_by_those_that_follow() {
+    let pinned = |owner: &Owner| {
+        let snapshot = owner.device.replica.snapshot();
+        snapshot.scan(crdt::system::name(), &KeyRange::all(), Order::Ascending).unwrap().count()
+    };
+    let mut owner = Owner::found();
+    let before = pinned(&owner);
+    let mut transaction = owner.device.replica.begin();
+    for n in 0..2_500 {
+        transaction.create_collection(&Descriptor::new(&format!("notes {n}"), Policy::Lww).unwrap()).unwrap();
+    }
+    owner.device.replica.commit(NOW, transaction, Class::Normal).unwrap();
+    let mut batches = Vec::new();
+    let mut now = NOW;
+    while let Some(due) = owner.home.due(now, &owner.device.replica) {
+        now = due;
+        owner.batch(now).expect("it was due");
+        batches.push(pinned(&owner) - before);
+    }
+    assert_eq!(batches, [1000, 2000, 2500]);
+    assert_eq!(now, NOW.plus_ms(3_000));
+    assert_eq!(owner.batch(now), None, "every name is pinned");
+}
+
+#[test]
 fn a_handle_is_due_soon_when_somebody_waits_and_a_second_later_otherwise() {
     let mut owner = Owner::found();
     assert_eq!(owner.home.due(NOW, &owner.device.replica), None);
