@@ -10,4 +10,5 @@ mod meeting;
 mod outbox;
 mod series;
 mod serving;
+mod tidy;
 mod usage;

@@ -83,7 +83,8 @@ fn offline(data: &Path, space: Option<&str>) -> Result<Vec<Verified>, Failure> {
     let wanted = match space {
         None => spaces.all(),
         Some(name) => {
-            let missing = || Failure::new(EXIT_NOT_FOUND, "space-missing", format!("there is no space {name} here"));
+            let missing =
+                || Failure::new(EXIT_NOT_FOUND, "space-missing", format!("there is no space {name} here"));
             vec![spaces.find(name).ok_or_else(missing)?]
         }
     };

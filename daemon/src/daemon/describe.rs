@@ -70,10 +70,14 @@ impl Daemon {
         }
         let mut peers = Vec::new();
         for space in self.spaces.all() {
-            let here = records.iter().filter(|((_, id), _)| *id == space.id);
-            peers.extend(here.map(|((peer, id), record)| {
-                self.describe_peer(&space.name, *peer, record, live.get(&(*peer, *id)))
-            }));
+            let tail = report(&space).await.map(|report| report.tail).unwrap_or_default();
+            for ((peer, id), record) in records.iter_mut().filter(|((_, id), _)| *id == space.id) {
+                let live = live.get(&(*peer, *id));
+                if live.is_none() {
+                    record.lag_commits = record.lag(&tail);
+                }
+                peers.push(self.describe_peer(&space.name, *peer, record, live));
+            }
         }
         peers
     }

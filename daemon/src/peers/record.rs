@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
-use crdt::{DeviceId, SpaceId};
+use crdt::{DeviceId, SpaceId, WriterId};
 use home::{Delivery, RedbRegistry};
 use serde::{Deserialize, Serialize};
 use sync::Status;
@@ -66,9 +66,18 @@ impl Record {
         self.acked.values().sum()
     }
 
+    /// How many commits of this tail a peer that is away is not known to have.
+    pub(crate) fn lag(&self, tail: &[(WriterId, u64, u64)]) -> u64 {
+        let behind = |(writer, last, covered): &(WriterId, u64, u64)| {
+            let acked = self.acked.get(&writer.to_string()).copied().unwrap_or_default();
+            last.saturating_sub(acked.max(*covered))
+        };
+        tail.iter().map(behind).sum()
+    }
+
     /// How far it has one writer.
     #[cfg(test)]
-    fn acked_of(&self, writer: &crdt::WriterId) -> Option<u64> {
+    fn acked_of(&self, writer: &WriterId) -> Option<u64> {
         self.acked.get(&writer.to_string()).copied()
     }
 }
@@ -169,6 +178,15 @@ mod tests {
         let again = Records::load(&registry).all();
         assert_eq!(again.len(), 1);
         assert_eq!(again[&kept].last_error.as_deref(), Some("no answer"));
-        assert_eq!(again[&kept].acked_of(&crdt::WriterId([0; 24])), None);
+        assert_eq!(again[&kept].acked_of(&WriterId([0; 24])), None);
+    }
+
+    #[test]
+    fn what_is_written_while_a_peer_is_away_is_its_lag() {
+        let writer = |n| WriterId([n; 24]);
+        let mut record = Record::default();
+        record.acked.insert(writer(1).to_string(), 5);
+        // Acked in part, covered by the base in part, and never heard of.
+        assert_eq!(record.lag(&[(writer(1), 7, 2), (writer(2), 9, 8), (writer(3), 4, 0)]), 2 + 1 + 4);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use crdt::{Dot, Time};
+use crdt::{Dot, Time, WriterId};
 use disk::Disk;
 use home::{Home, RedbRegistry};
 use replica::{Description, Replica, Snapshot};
@@ -61,6 +61,8 @@ pub struct Report {
     pub is_home: bool,
     /// Each session.
     pub sessions: Vec<(SessionId, sync::Status)>,
+    /// What no Handle covers here: each writer, its last commit, and the last of its commits that the base covers.
+    pub tail: Vec<(WriterId, u64, u64)>,
     /// What went wrong in the background and is tried again.
     pub trouble: Option<String>,
 }
@@ -106,6 +108,7 @@ impl<D: Disk> Owner<D> {
             description: live.replica.describe(),
             is_home: live.home.as_ref().is_some_and(Home::is_on_duty),
             sessions: self.sessions.report(&live.replica),
+            tail: tail(&live.replica),
             trouble: self.upkeep.trouble(),
         })
     }
@@ -263,4 +266,8 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+fn tail<D: Disk>(replica: &Replica<D>) -> Vec<(WriterId, u64, u64)> {
+    replica.tail().into_iter().map(|(writer, seq, _)| (writer, seq, replica.anchored(&writer))).collect()
 }
