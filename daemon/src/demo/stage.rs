@@ -86,10 +86,12 @@ impl Stage {
 
     fn print_commands(&self) -> Result<(), Failure> {
         let (home, device) = (self.dir.join("home"), self.dir.join("device"));
+        // As it was called, so that the lines can be pasted where nothing is installed.
+        let program = std::env::args().next().unwrap_or_else(|| "strandline".to_string());
         print_line("both daemons go on; look around:")?;
-        print_line(&format!("  strandline --data {} status", device.display()))?;
-        print_line(&format!("  strandline --data {} scan telemetry/metrics --limit 10", home.display()))?;
-        print_line(&format!("  strandline --data {} get telemetry/settings limit --all", device.display()))?;
+        print_line(&format!("  {program} --data {} status", device.display()))?;
+        print_line(&format!("  {program} --data {} scan telemetry/metrics --limit 10", home.display()))?;
+        print_line(&format!("  {program} --data {} get telemetry/settings limit --all", device.display()))?;
         print_line(&format!(
             "and when you are done: kill {} {} && rm -r {}",
             self.home.id(),
