@@ -1,3 +1,5 @@
+//! A whole daemon in one process: two of them meet, stop and start, and the API answers as the manual says.
+
 use std::time::Duration;
 
 use axum::http::{Request, StatusCode};
