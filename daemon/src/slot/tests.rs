@@ -1,3 +1,5 @@
+//! The slot under many writers, failed flushes and a panic.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
