@@ -1,21 +1,21 @@
 //! `World`: machines, links and one virtual clock, moved step by step under one seed.
 
-use crdt::{CollId, Descriptor, DeviceKey, Policy, Role, Time};
-use disk::{MemoryDisk, Random};
-use home::{Admission, Fingerprint, Founding, Home, HomeOptions, Invite, MemoryRegistry, Registry, found};
-use replica::{CreateOptions, Origin, Replica};
-use sync::{Backoff, BackoffConfig, Store};
+use crdt::{CollId, Descriptor, Policy};
+use disk::Random;
+use home::MemoryRegistry;
+use sync::Store;
 
 use crate::book::{Book, Violation};
-use crate::check;
-use crate::faults::{Fault, Fired, Weather};
+use crate::faults::{Fired, Weather};
 use crate::link::{Connection, Link, PROFILES};
-use crate::machine::{Machine, chain, limits};
+use crate::machine::{Machine, chain};
 use crate::trace::Trace;
 use crate::workload::{self, Wrote};
 
+mod begin;
 mod storm;
 mod talk;
+mod watch;
 
 /// The world begins on a day in 2026.
 const START: u64 = 1_790_000_000_000;
@@ -208,58 +208,6 @@ impl World {
         lines.join(", ")
     }
 
-    /// A machine that runs keeps every promise now.
-    fn check(&mut self, index: usize) -> Result<(), Violation> {
-        self.end_if_stopped(index);
-        let checked = self.check_machine(index);
-        if self.machines[index].is_dark() {
-            // The planned power cut hit a read of the check itself: what it read means nothing.
-            self.end_if_stopped(index);
-            return Ok(());
-        }
-        checked?;
-        if let Some(replica) = &self.machines[index].replica {
-            self.machines[index].version = replica.base().version;
-        }
-        Ok(())
-    }
-
-    fn check_machine(&self, index: usize) -> Result<(), Violation> {
-        let machine = &self.machines[index];
-        let Some(replica) = machine.replica.as_ref() else { return Ok(()) };
-        let name = format!("m{index}");
-        check::replica(&name, replica, &self.book, &[self.coll])
-            .and_then(|()| check::only_rises(&name, machine.version, replica))
-            .and_then(|()| self.check_acknowledged(index, replica))
-            .map_err(|(invariant, what)| self.violation(invariant, what))
-    }
-
-    /// I3 and I9 at the machine that acknowledged. A home that is down covers whatever its registry's Handle covers,
-    /// and nothing here can tell how much that is.
-    fn check_acknowledged(&self, index: usize, replica: &Replica<MemoryDisk>) -> Result<(), check::Broken> {
-        let home = self.machines[0].replica.as_ref().filter(|_| !self.machines[0].is_dark());
-        for (dot, _) in self.book.acknowledged().filter(|(_, author)| **author == index) {
-            let covered = replica.anchored(&dot.writer) >= dot.seq
-                && home.is_none_or(|home| home.anchored(&dot.writer) >= dot.seq);
-            check::acknowledged_is_held(&format!("m{index}"), replica, dot, covered)?;
-        }
-        Ok(())
-    }
-
-    /// Nothing that anyone was promised is missing anywhere.
-    fn check_end(&self) -> Result<(), Violation> {
-        for (index, machine) in self.machines.iter().enumerate() {
-            let replica = machine.replica.as_ref().expect("everyone runs in the end");
-            for (dot, author) in self.book.acknowledged() {
-                if replica.seen(&dot.writer) < dot.seq {
-                    let what = format!("m{index} lacks {dot}, acknowledged at m{author}");
-                    return Err(self.violation("I3", what));
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn work(&mut self) -> Result<(), Violation> {
         for index in 0..self.machines.len() {
             if self.machines[index].replica.is_none() || self.random.below(12) != 0 {
@@ -431,115 +379,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    fn found(&mut self) {
-        let key = DeviceKey::from_seed(seed(&mut self.random));
-        let disk = MemoryDisk::new(self.random.next());
-        let descriptor = Descriptor { name: "things".into(), policy: Policy::Lww, params: Vec::new() };
-        let founding = Founding {
-            device: &key,
-            seed: seed(&mut self.random),
-            now: Time(self.now),
-            collections: std::slice::from_ref(&descriptor),
-        };
-        let founded = found(&disk, &founding).expect("a fresh disk takes a space");
-        let space = founded.genesis.space();
-        let swapped = self.registry.cas(&space, 0, &founded.handle).expect("memory does not fail by itself");
-        assert_eq!(swapped, home::Outcome::Swapped);
-        self.book.handle(&founded.handle).expect("the first");
-        let mut replica = self.create(&disk, &key, founded.genesis.clone(), founded.into());
-        let options =
-            HomeOptions { key: key.clone(), seed: seed(&mut self.random), fingerprint: Fingerprint([7; 32]) };
-        let home = Home::open(options, &mut replica, Time(self.now), &mut self.registry).expect("a new home");
-        self.machines.push(Machine {
-            disk,
-            key,
-            replica: Some(replica),
-            home: Some(home),
-            is_home: true,
-            skew: 0,
-            opens: 1,
-            down_until: 0,
-            version: 0,
-            wrote_at: None,
-            is_power_at_risk: false,
-        });
-    }
-
-    fn create(
-        &mut self,
-        disk: &MemoryDisk,
-        key: &DeviceKey,
-        genesis: crdt::Genesis,
-        origin: Origin,
-    ) -> Replica<MemoryDisk> {
-        let options = CreateOptions {
-            genesis,
-            ring: Vec::new(),
-            device: key.clone(),
-            origin,
-            seed: seed(&mut self.random),
-            now: Time(self.now),
-            limits: limits(),
-        };
-        Replica::create(disk.clone(), options).expect("a fresh disk takes a replica")
-    }
-
-    fn join(&mut self) {
-        let key = DeviceKey::from_seed(seed(&mut self.random));
-        let disk = MemoryDisk::new(self.random.next());
-        let secret = seed(&mut self.random);
-        let now = Time(self.now);
-        let Machine { home, replica, .. } = &mut self.machines[0];
-        let (home, replica) = (home.as_mut().expect("it runs"), replica.as_mut().expect("it runs"));
-        let invite = Invite {
-            role: Role::Writer,
-            uses: 1,
-            not_after: Time(now.0 + 1000),
-            secret,
-            addresses: Vec::new(),
-        };
-        let ticket = home.invite(replica, now, invite).expect("the home may invite");
-        let space = replica.space();
-        let proof = crdt::proof(&ticket.secret, &space, &key.public(), b"exported");
-        let join = sync::frame::Join { space, device_key: key.public(), proof };
-        let admission = home.admit_join(replica, now, &join, b"exported").expect("a healthy disk");
-        assert_eq!(admission, Admission::Admitted);
-        let handle = home.batch(replica, now, &mut self.registry).expect("a healthy disk");
-        self.book.handle(&handle.expect("an admission is due")).expect("the next");
-        let replica = self.create(&disk, &key, ticket.genesis, Origin::Joined);
-        let index = self.machines.len();
-        self.machines.push(Machine {
-            disk,
-            key,
-            replica: Some(replica),
-            home: None,
-            is_home: false,
-            skew: 0,
-            opens: 1,
-            down_until: 0,
-            version: 0,
-            wrote_at: None,
-            is_power_at_risk: false,
-        });
-        self.link(index, 0);
-        if index > 1 && self.random.coin() {
-            let other = 1 + self.random.below(index as u64 - 1) as usize;
-            self.link(index, other);
-        }
-    }
-
-    fn link(&mut self, from: usize, to: usize) {
-        let thin = self.weather.has(Fault::Thin);
-        let profile = PROFILES[if thin { self.random.below(PROFILES.len() as u64) as usize } else { 0 }];
-        self.links.push(Link {
-            ends: [from, to],
-            profile,
-            backoff: Backoff::new(self.random.next(), BackoffConfig { first_ms: 200, cap_ms: 4_000 }),
-            dial_at: 0,
-            blocked_until: 0,
-        });
     }
 
     fn note(&mut self, text: &str) {
