@@ -85,6 +85,11 @@ impl Fresh {
         self.pieces.get(hash).map(Piece::as_bytes)
     }
 
+    /// What has this name here. A name is that of one kind of thing.
+    pub fn kind(&self, hash: &Hash) -> Option<Kind> {
+        self.pieces.get(hash).map(Piece::kind)
+    }
+
     /// The number of nodes and chunks.
     pub fn count(&self) -> usize {
         self.pieces.len()

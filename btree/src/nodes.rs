@@ -85,7 +85,13 @@ impl<D: Disk> Nodes<D> {
 
     /// Whether something of this name is in a pack.
     pub fn contains(&self, hash: &Hash) -> bool {
-        self.packs.iter().any(|pack| pack.find(hash).is_some())
+        self.find(hash).is_some()
+    }
+
+    /// What has this name in a pack, and its length. A name is that of one kind of thing.
+    pub fn find(&self, hash: &Hash) -> Option<(Kind, usize)> {
+        let place = self.packs.iter().rev().find_map(|pack| pack.find(hash))?;
+        Some((place.kind, place.len))
     }
 
     /// The bytes of this name, whatever their kind, if they are in a pack. They were hashed again.

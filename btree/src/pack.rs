@@ -41,7 +41,7 @@ pub struct PackRef {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) offset: u64,
-    len: usize,
+    pub(crate) len: usize,
     pub(crate) kind: Kind,
 }
 

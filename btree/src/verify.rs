@@ -147,8 +147,10 @@ pub fn missing<'a, D: Disk>(
     root: &Hash,
 ) -> Result<Vec<Hash>, Error> {
     let source = source.into();
-    let Some(fresh) = source.fresh().filter(|fresh| fresh.contains(root)) else {
-        let is_here = *root == crate::hash::empty_root(kind) || source.nodes().contains(root);
+    // A name of another kind of thing, a chunk's say, is no node of this tree.
+    let is_in_pack = |hash: &Hash| source.nodes().find(hash).is_some_and(|(found, _)| found == kind);
+    let Some(fresh) = source.fresh().filter(|fresh| fresh.kind(root) == Some(kind)) else {
+        let is_here = *root == crate::hash::empty_root(kind) || is_in_pack(root);
         return Ok(if is_here { Vec::new() } else { vec![*root] });
     };
     let mut missing = Vec::new();
@@ -161,7 +163,7 @@ pub fn missing<'a, D: Disk>(
                 if seen.insert(hash) {
                     open.push(child);
                 }
-            } else if !source.nodes().contains(&hash) && seen.insert(hash) {
+            } else if !is_in_pack(&hash) && seen.insert(hash) {
                 missing.push(hash);
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use btree::{Hash, Kind};
 use crdt::{BlobRef, Commit, Dot, Seal, Time, Tip, WriterId};
 use disk::Disk;
+use sync::frame::BLOB_LEN_MAX;
 use sync::{Accepted, Incoming, Located, NackCode, Refusal};
 
 use crate::error::Error;
@@ -163,19 +164,23 @@ impl<D: Disk> Replica<D> {
     }
 
     /// Every value it names is here or in the unit: `stored` is a promise for values too.
+    ///
+    /// What is refused here is refused by every replica, whatever else it holds: a commit that one of them took and
+    /// others did not would be in the base all the same.
     fn check_blobs(&self, checked: &Checked, commit: &Commit) -> Result<(), Turned> {
-        for BlobRef { hash, len, .. } in commit.body().blobs() {
+        for BlobRef { kind, hash, len } in commit.body().blobs() {
+            let invalid = |detail| refused(commit.dot(), NackCode::Invalid, detail);
+            if kind != BlobRef::CHUNK {
+                return Err(invalid("a value is a list of chunks, which this version does not know"));
+            }
+            if len > BLOB_LEN_MAX as u64 {
+                return Err(invalid("a value is longer than a chunk can be"));
+            }
             let hash = Hash(hash);
-            match checked.blobs.get(&hash) {
-                Some(bytes) if bytes.len() as u64 != len => {
-                    return Err(refused(
-                        commit.dot(),
-                        NackCode::Invalid,
-                        "a value has another length than it says",
-                    ));
-                }
+            let in_unit = checked.blobs.get(&hash).map(|bytes| bytes.len() as u64);
+            match in_unit.or_else(|| self.pending.blob_len(&hash)) {
+                Some(here) if here != len => return Err(invalid("a value has another length than it says")),
                 Some(_) => {}
-                None if self.pending.has_blob(&hash) => {}
                 None => return Err(Turned::NotReady),
             }
         }

@@ -48,7 +48,7 @@ impl<D: Disk> Replica<D> {
     /// Logs values that a commit names, so that it never stands without them.
     pub(crate) fn keep_blobs(&mut self, blobs: BTreeMap<Hash, Vec<u8>>) -> Result<(), Error> {
         for (hash, bytes) in blobs {
-            if !self.pending.has_blob(&hash) {
+            if self.pending.blob_len(&hash).is_none() {
                 self.append(record::BLOB, &bytes)?;
                 self.pending.overlay.add_blob(hash, bytes.into());
             }

@@ -99,6 +99,14 @@ pub enum Error {
         /// The name.
         hash: btree::Hash,
     },
+    /// A fetched node that is what it is called, and that no fold writes: whoever offers its Handle is wrong.
+    #[error("the fetched node {hash} is not valid: {reason}")]
+    BadNode {
+        /// Its name.
+        hash: btree::Hash,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A value whose bytes are not on this device.
     #[error("the value {hash} is not on this device")]
     NotLocal {

@@ -72,7 +72,7 @@ impl<D: Disk> Replica<D> {
         fetch.fresh.insert_raw(kind, bytes)?;
         fetch.wanted.remove(&(kind, hash));
         for named in named_by(kind, hash, bytes)? {
-            if !self.is_here(&fetch.fresh, &named.1) && fetch.wanted.insert(named) {
+            if !self.is_here(&fetch.fresh, named) && fetch.wanted.insert(named) {
                 wanted.push(named);
             }
         }
@@ -91,7 +91,9 @@ impl<D: Disk> Replica<D> {
         for (kind, root) in roots {
             // Each node was checked by its hash; this checks that they fit each other.
             let missing = btree::missing(Source::new(&self.pending.nodes, &fresh), kind, &root)?;
-            assert!(missing.is_empty(), "what a node names is wanted until it is here");
+            if let Some(hash) = missing.into_iter().next() {
+                return Err(Error::BadNode { hash, reason: "it is not a node of the tree that names it" });
+            }
         }
         fresh.keep_trees(&roots);
         self.adopt_rebuilt(now, handle, fresh)?;
@@ -103,18 +105,21 @@ impl<D: Disk> Replica<D> {
         let mut wanted = BTreeSet::new();
         let mut open: Vec<NodeId> = roots(&fetch.handle).to_vec();
         while let Some((kind, hash)) = open.pop() {
-            match fetch.fresh.raw(&hash) {
+            match fetch.fresh.raw(&hash).filter(|_| fetch.fresh.kind(&hash) == Some(kind)) {
                 Some(bytes) => open.extend(named_by(kind, hash, bytes)?),
-                None if self.is_here(&fetch.fresh, &hash) || hash == empty_root(kind) => {}
+                None if self.is_here(&fetch.fresh, (kind, hash)) || hash == empty_root(kind) => {}
                 None => drop(wanted.insert((kind, hash))),
             }
         }
         Ok(wanted)
     }
 
-    /// A node in a pack has all below it here, values included: only whole trees are written.
-    fn is_here(&self, fresh: &Fresh, hash: &Hash) -> bool {
-        fresh.contains(hash) || self.pending.has_blob(hash)
+    /// A node in a pack has all below it here, values included: only whole trees are written. The name of another kind
+    /// of thing is one that nobody can send.
+    fn is_here(&self, fresh: &Fresh, (kind, hash): NodeId) -> bool {
+        let packed = || self.pending.nodes.find(&hash).map(|(kind, _)| kind);
+        let value = || self.pending.overlay.blobs.get(&hash).map(|_| Kind::Chunk);
+        fresh.kind(&hash).or_else(packed).or_else(value) == Some(kind)
     }
 }
 
@@ -138,7 +143,7 @@ fn named_by(kind: Kind, hash: Hash, bytes: &[u8]) -> Result<Vec<NodeId>, Error> 
     let payloads = (0..node.len()).map(|row| Payload::decode(&node.value(row).payload));
     let mut named = Vec::new();
     for payload in payloads {
-        match payload.map_err(|_| Error::BadEntry { reason: "its payload" })? {
+        match payload.map_err(|_| Error::BadNode { hash, reason: "an entry's payload is none" })? {
             Payload::Blob(BlobRef { kind: BlobRef::CHUNK, hash, .. }) => {
                 named.push((Kind::Chunk, Hash(hash)))
             }

@@ -158,7 +158,7 @@ impl<D: Disk> Replica<D> {
             },
             Record::Blob(bytes) if is_new => {
                 let hash = self.pending.salt.hash(Kind::Chunk, &bytes);
-                if !self.pending.has_blob(&hash) {
+                if self.pending.blob_len(&hash).is_none() {
                     self.pending.overlay.add_blob(hash, bytes.into());
                 }
             }

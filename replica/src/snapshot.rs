@@ -4,7 +4,7 @@ use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use btree::{Direction, Hash};
+use btree::Direction;
 use crdt::view::lww::{Live, lww};
 use crdt::{BlobRef, CollId, Handle, Payload, Tip, WriterId};
 use disk::Disk;
@@ -149,7 +149,7 @@ impl<D: Disk> Snapshot<D> {
 
     /// Whether the bytes of a value are on this device.
     pub fn has_blob(&self, blob: &BlobRef) -> bool {
-        self.0.has_blob(&Hash(blob.hash))
+        self.0.has_blob(blob)
     }
 
     /// The keys of a range that have a value, in order.

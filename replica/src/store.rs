@@ -88,9 +88,11 @@ impl<D: Disk> Store for Replica<D> {
 /// Whose fault it is decides what the session does.
 fn answer(error: Error) -> StoreError {
     let code = match &error {
-        Error::NotSigned { .. } | Error::WrongNode { .. } | Error::UnknownFold { .. } | Error::Commit(_) => {
-            ByeCode::Forged
-        }
+        Error::NotSigned { .. }
+        | Error::WrongNode { .. }
+        | Error::BadNode { .. }
+        | Error::UnknownFold { .. }
+        | Error::Commit(_) => ByeCode::Forged,
         Error::Tree(
             btree::Error::Malformed { .. } | btree::Error::Shape { .. } | btree::Error::RawLen { .. },
         ) => ByeCode::Forged,

@@ -95,16 +95,33 @@ impl<D: Disk> View<D> {
     /// The bytes of a value that is stored by hash.
     pub(crate) fn blob(&self, blob: &BlobRef) -> Result<Vec<u8>, Error> {
         let hash = Hash(blob.hash);
-        if let Some(bytes) = self.overlay.blobs.get(&hash) {
+        if let Some(bytes) = self.overlay.blobs.get(&hash).filter(|bytes| is_chunk(blob, bytes.len() as u64))
+        {
             return Ok(bytes.to_vec());
         }
-        self.nodes.raw(&hash)?.ok_or(Error::NotLocal { hash })
+        match self.blob_len(&hash) {
+            Some(len) if is_chunk(blob, len) => self.nodes.raw(&hash)?.ok_or(Error::NotLocal { hash }),
+            _ => Err(Error::NotLocal { hash }),
+        }
+    }
+
+    /// How long the value of this name is, if its bytes are here. A node of a tree is no value.
+    pub(crate) fn blob_len(&self, hash: &Hash) -> Option<u64> {
+        match self.overlay.blobs.get(hash) {
+            Some(bytes) => Some(bytes.len() as u64),
+            None => self.nodes.find(hash).filter(|(kind, _)| *kind == Kind::Chunk).map(|(_, len)| len as u64),
+        }
     }
 
     /// Whether the bytes of a value are here.
-    pub(crate) fn has_blob(&self, hash: &Hash) -> bool {
-        self.overlay.blobs.contains_key(hash) || self.nodes.contains(hash)
+    pub(crate) fn has_blob(&self, blob: &BlobRef) -> bool {
+        self.blob_len(&Hash(blob.hash)).is_some_and(|len| is_chunk(blob, len))
     }
+}
+
+/// Whether a chunk of this length is all of the value.
+fn is_chunk(blob: &BlobRef, len: u64) -> bool {
+    blob.kind == BlobRef::CHUNK && blob.len == len
 }
 
 /// A writer's row in a tree of vectors.

@@ -7,6 +7,7 @@ mod convergence;
 mod copies;
 mod crashes;
 mod damage;
+mod hostile;
 mod notes;
 mod space;
 mod transactions;
