@@ -1,6 +1,6 @@
 //! Why some crates named on the project's card are replaced: each figure of `docs/decisions/` measured again.
 //!
-//! `cargo run --release --manifest-path bench/Cargo.toml --bin evidence -- sled|crdts`
+//! `cargo run --release --manifest-path bench/Cargo.toml --bin evidence -- sled|crdts|ciborium`
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -11,8 +11,9 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("sled") => sled_flushes(),
         Some("crdts") => crdts_bytes(),
+        Some("ciborium") => ciborium_decoding(),
         _ => {
-            eprintln!("usage: evidence sled|crdts");
+            eprintln!("usage: evidence sled|crdts|ciborium");
             std::process::exit(2);
         }
     }
@@ -51,4 +52,29 @@ fn crdts_bytes() {
         different += usize::from(encode(&a) != encode(&b));
     }
     println!("{different} of 100 pairs of equal Orswots have different bytes");
+}
+
+/// The same frozen commits read by our codec (checked, hashed) and by ciborium (into a dynamic value, nothing checked).
+fn ciborium_decoding() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../crdt/golden/commits.txt");
+    let text = std::fs::read_to_string(golden).expect("the golden commits lie beside this");
+    let words = text.split_whitespace().filter(|word| word.len() > 100);
+    let bytes: Vec<Vec<u8>> = words.filter_map(unhex).filter(|bytes| crdt::Commit::decode(bytes).is_ok()).collect();
+    assert!(bytes.len() >= 10, "the golden file holds commits in hex");
+    let time = |decode: &dyn Fn(&[u8])| {
+        let start = Instant::now();
+        for _ in 0..2_000 {
+            bytes.iter().for_each(|bytes| decode(bytes));
+        }
+        start.elapsed().as_secs_f64() * 1e9 / (2_000 * bytes.len()) as f64
+    };
+    for round in 1..=3 {
+        let ours = time(&|bytes| drop(black_box(crdt::Commit::decode(bytes).expect("golden"))));
+        let theirs = time(&|bytes| drop(black_box(ciborium::from_reader::<ciborium::Value, _>(bytes).expect("CBOR"))));
+        println!("round {round}: our codec {ours:.0} ns a commit, hashes included; ciborium {theirs:.0} ns, nothing checked");
+    }
+}
+
+fn unhex(word: &str) -> Option<Vec<u8>> {
+    (0..word.len()).step_by(2).map(|at| u8::from_str_radix(word.get(at..at + 2)?, 16).ok()).collect()
 }
