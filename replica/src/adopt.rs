@@ -45,6 +45,7 @@ impl<D: Disk> Replica<D> {
         if handle.version <= self.base().version {
             return self.compare_versions(handle);
         }
+        self.check_goes_on(handle)?;
         self.ring = ring;
         // The base moves only while pending, visible and flushed are one: else a crash would split them.
         self.flush()?;
@@ -83,6 +84,17 @@ impl<D: Disk> Replica<D> {
             return Err(Error::TwoHandles { version: handle.version });
         }
         Ok(Adoption::Stale)
+    }
+
+    /// The next version names the base it was made on: with another one there are two Handles of the base's version.
+    /// Version 0 is no Handle, and of those further on nobody here knows what they were made on.
+    fn check_goes_on(&self, handle: &Handle) -> Result<(), Error> {
+        let base = self.base();
+        let is_next = base.version > 0 && handle.version == base.version + 1;
+        if is_next && handle.prev != base.hash() {
+            return Err(Error::TwoHandles { version: base.version });
+        }
+        Ok(())
     }
 
     /// Everything the Handle covers above the base, if all of it is here.

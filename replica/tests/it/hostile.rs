@@ -95,6 +95,21 @@ fn a_false_tip_in_a_list_of_changes_leads_to_a_fetch_and_not_to_a_fork() {
     assert_eq!(device.handle(), home.handle());
 }
 
+#[test]
+fn the_next_handle_on_another_base_is_two_handles_of_one_version() {
+    let (space, mut home, mut device) = pair();
+    set(&mut home, "a", "1");
+    let roots = roots(&mut home);
+    let other = Handle { prev: [9; 32], ..next_handle(home.base(), roots, NOW) }.sign(&space.home);
+    space.anchor(NOW, &mut home);
+    let offer = Offer { handle: other, ..home.offer(1) };
+    let outcome = device.adopt(NOW, offer);
+    assert!(matches!(outcome, Err(StoreError::Peer { code: ByeCode::HandleConflict, .. })), "{outcome:?}");
+    assert_eq!(device.handle().version, 1);
+    deliver_handle(NOW, &mut home, &mut device);
+    assert_eq!(device.handle(), home.handle());
+}
+
 /// Everything below a Handle, as a peer that made it would send it.
 struct Forge {
     space: Space,
