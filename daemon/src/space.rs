@@ -37,6 +37,14 @@ pub struct Space {
     /// What is counted.
     pub metrics: Arc<SpaceMetrics>,
     names: Mutex<Names>,
+    contested: Mutex<Contested>,
+}
+
+/// How many keys have several live writes, as of one state: counting reads every entry.
+#[derive(Default)]
+struct Contested {
+    as_of: Option<(u64, u64)>,
+    count: u64,
 }
 
 /// What names of collections mean, as of one version of the base.
@@ -79,7 +87,16 @@ impl Space {
         metrics: Arc<SpaceMetrics>,
     ) -> Space {
         let addresses = RwLock::new(addresses);
-        Space { id, name, home, addresses, slot, metrics, names: Mutex::default() }
+        Space {
+            id,
+            name,
+            home,
+            addresses,
+            slot,
+            metrics,
+            names: Mutex::default(),
+            contested: Mutex::default(),
+        }
     }
 
     /// The collection of this name in a state of this space.
@@ -104,6 +121,21 @@ impl Space {
             names.ids.insert(name.to_string(), id);
         }
         Ok(found)
+    }
+
+    /// How many keys of this state have more than one live write.
+    pub fn contested(&self, snapshot: &Snapshot<RealDisk>) -> Result<u64, replica::Error> {
+        let as_of = Some((snapshot.change(), snapshot.handle().version));
+        {
+            let contested = self.contested.lock().expect("counting is done before the lock is taken");
+            if contested.as_of == as_of {
+                return Ok(contested.count);
+            }
+        }
+        let count = snapshot.contested()?;
+        *self.contested.lock().expect("counting is done before the lock is taken") =
+            Contested { as_of, count };
+        Ok(count)
     }
 
     /// A collection was made here: names may mean something else now.

@@ -34,6 +34,9 @@ fn two_devices_apart_end_with_one_winner_and_every_loser_listed() {
         assert_eq!(values, ["from a", "from b"], "winner and loser of {key}");
     }
     for daemon in [&home, a, b] {
+        assert_eq!(daemon.json(&["status"])["conflicts"]["open"], 3, "status counts what get --all lists");
+    }
+    for daemon in [&home, a, b] {
         assert_eq!(daemon.get("telemetry/readings", "gone"), None, "a delete does not come back");
     }
 

@@ -187,7 +187,7 @@ pub struct Status {
     pub notices: Vec<String>,
 }
 
-/// Keys with more than one live write, as far as writes and scans have met them.
+/// Keys with more than one live write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Conflicts {
     /// Open ones.

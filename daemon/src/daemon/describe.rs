@@ -149,11 +149,28 @@ impl Daemon {
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             spaces: self.describe_spaces().await,
             peers: self.describe_peers().await,
-            conflicts: Conflicts::default(),
+            conflicts: Conflicts { open: self.contested().await },
             disk: disk(self.spaces.data()),
             clock: ClockState { now_ms, plausible: now_ms > PLAUSIBLE_MS },
             notices: self.notices.clone(),
         }
+    }
+
+    /// Keys with more than one live write, over all spaces that are open.
+    async fn contested(&self) -> u64 {
+        let mut open = 0;
+        for space in self.spaces.all() {
+            let Ok(snapshot) = space.slot.snapshot().await else { continue };
+            // Reading a large tree takes a while; the threads that serve go on meanwhile.
+            let counted = tokio::task::spawn_blocking(move || space.contested(&snapshot)).await;
+            match counted {
+                Ok(Ok(count)) => open += count,
+                // The space's own line says that its tree cannot be read.
+                Ok(Err(error)) => tracing::warn!(%error, "conflicts cannot be counted"),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        }
+        open
     }
 
     /// What is wrong, one sentence each.
