@@ -64,6 +64,7 @@ impl<D: Disk> Replica<D> {
         class: Class,
     ) -> Result<Committed, CommitError> {
         self.check_room()?;
+        self.notes.check_room(&transaction.notes)?;
         check_size(&transaction, transaction.inline_bytes())?;
         let (writer, tip) = self.author.writer(now, class, &mut self.clock);
         let tip = self.reach_heads(now, writer, tip, class)?;

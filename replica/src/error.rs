@@ -127,6 +127,14 @@ pub enum Error {
         /// The limit.
         max: usize,
     },
+    /// No more notes until some are taken away.
+    #[error("all notes would take {len} bytes, over the limit of {max}")]
+    NotesFull {
+        /// Their length together.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
     /// Names and descriptors of collections.
     #[error("the collection descriptor is not valid: {reason}")]
     BadDescriptor {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use btree::{Hash, PackRef};
-use crdt::{Decoder, Encoder, Genesis, Handle, Hlc, RingRecord, SpaceId};
+use crdt::{Decoder, Encoder, Genesis, Handle, Hlc, Problem, RingRecord, SpaceId};
 use wal::Position;
 
 use crate::error::Error;
@@ -103,8 +103,10 @@ fn decode_fields(input: &mut Decoder<'_>) -> Result<Manifest, crdt::Error> {
     let position = Position(input.uint()?);
     let log_start = Position(input.uint()?);
     let recent = list(input, |input| pair(input, |input| Ok((input.uint()?, Hash(input.fixed()?)))))?;
+    let notes_at = input.position();
     let notes =
         list(input, |input| pair(input, |input| Ok((input.bytes()?.to_vec(), input.bytes()?.to_vec()))))?;
+    check_notes(notes_at, &notes)?;
     let packs = list(input, named)?.into_iter().map(|(name, len)| PackRef { name, len }).collect();
     let segments = list(input, named)?;
     let claim = input.bytes()?.to_vec();
@@ -146,7 +148,22 @@ fn pair<'a, T>(
 }
 
 fn named(input: &mut Decoder<'_>) -> Result<(String, u64), crdt::Error> {
-    pair(input, |input| Ok((input.text()?.to_owned(), input.uint()?)))
+    pair(input, |input| {
+        let at = input.position();
+        let name = input.text()?;
+        // A file of its own folder, and of no other: names are put behind a folder and opened, renamed and removed.
+        if matches!(name, "" | "." | "..") || name.contains(['/', '\\', '\0']) {
+            return Err(crdt::Error::Encoding { at, problem: Problem::Range });
+        }
+        Ok((name.to_owned(), input.uint()?))
+    })
+}
+
+/// Refuses notes out of order, twice, or empty: what decodes encodes back to the same bytes.
+fn check_notes(at: usize, notes: &[(Vec<u8>, Vec<u8>)]) -> Result<(), crdt::Error> {
+    let is_sorted = notes.is_sorted_by(|a, b| a.0 < b.0);
+    let is_live = notes.iter().all(|(_, value)| !value.is_empty());
+    if is_sorted && is_live { Ok(()) } else { Err(crdt::Error::Encoding { at, problem: Problem::Order }) }
 }
 
 fn bad(reason: &'static str) -> Error {
@@ -167,5 +184,88 @@ pub(crate) fn nothing_adopted(space: SpaceId, data: Hash, vector: Hash) -> Handl
         hlc: Hlc(0),
         batch: None,
         signature: [0; 64],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crdt::DeviceKey;
+    use crdt::genesis::{KEYS_MAX, RING_MAX};
+
+    use super::*;
+    use crate::notes::NOTES_LEN_MAX;
+
+    /// A manifest with the longest of everything that somebody else may make longer, and room for this many packs.
+    fn longest(packs: usize) -> Manifest {
+        let home = DeviceKey::from_seed([1; 32]);
+        let genesis = Genesis {
+            salt: [7; 32],
+            nonce: [8; 32],
+            home_key: home.public(),
+            recovery_key: [0; 32],
+            owner: home.id(),
+            params: vec![9; 1024],
+        };
+        let space = genesis.space();
+        let record = |n| RingRecord {
+            space,
+            n,
+            prev: [5; 32],
+            keys: vec![[6; 32]; KEYS_MAX],
+            from_version: u64::MAX,
+            signature: [4; 64],
+        };
+        let pack = |n| PackRef { name: format!("{n:08x}-{n:08x}.pack"), len: u64::MAX };
+        Manifest {
+            sequence: u64::MAX,
+            opens: u64::MAX,
+            ring: (1..=RING_MAX as u64).map(record).collect(),
+            base: nothing_adopted(space, Hash([1; 32]), Hash([2; 32])),
+            local: Roots { data: Hash([1; 32]), vector: Hash([2; 32]) },
+            position: Position(u64::MAX),
+            log_start: Position(u64::MAX),
+            recent: (0..RECENT_MAX as u64).map(|n| (u64::MAX - n, Hash([3; 32]))).collect(),
+            notes: (0..NOTES_LEN_MAX as u32 / 16).map(|n| (n.to_be_bytes()[1..].to_vec(), vec![1])).collect(),
+            packs: (0..packs).map(pack).collect(),
+            segments: vec![("00000000000000000000.log".into(), 0)],
+            claim: vec![1; 40],
+            genesis,
+        }
+    }
+
+    #[test]
+    fn a_slot_holds_the_longest_ring_and_all_notes_beside_two_thousand_packs() {
+        let manifest = longest(2000);
+        let bytes = manifest.encode();
+        assert!(bytes.len() <= crate::slots::BODY_MAX, "{} bytes", bytes.len());
+        assert_eq!(Manifest::decode(&bytes).unwrap(), manifest);
+    }
+
+    #[test]
+    fn names_that_lead_out_of_their_folder_are_refused() {
+        for name in ["", ".", "..", "a/b", "../manifest", "/etc", "a\\b", "a\0"] {
+            let mut manifest = longest(1);
+            manifest.packs[0].name = name.into();
+            assert!(Manifest::decode(&manifest.encode()).is_err(), "{name:?} as a pack");
+            let mut manifest = longest(1);
+            manifest.segments[0].0 = name.into();
+            assert!(Manifest::decode(&manifest.encode()).is_err(), "{name:?} as a segment");
+        }
+    }
+
+    #[test]
+    fn notes_have_one_spelling() {
+        let mut manifest = longest(0);
+        manifest.notes = [(b"aa", b"1"), (b"bb", b"2")].map(|(k, v)| (k.to_vec(), v.to_vec())).into();
+        let bytes = manifest.encode();
+        assert!(Manifest::decode(&bytes).is_ok());
+        let at = bytes.windows(2).position(|part| part == b"aa").expect("keys stand as they are");
+        for (offset, byte) in [(0, b"c"), (0, b"b")] {
+            let mut other = bytes.clone();
+            other[at + offset..at + 2].copy_from_slice(&[byte[0], byte[0]]);
+            assert!(Manifest::decode(&other).is_err(), "{byte:?}: out of order, or twice");
+        }
+        manifest.notes.insert(b"cc".to_vec(), Vec::new());
+        assert!(Manifest::decode(&manifest.encode()).is_err(), "an empty note is none");
     }
 }

@@ -146,6 +146,7 @@ impl<D: Disk> Replica<D> {
         self.check_writable()?;
         crate::notes::check(key, value)?;
         let note = (key.to_vec(), value.to_vec());
+        self.notes.check_room(std::slice::from_ref(&note))?;
         self.append(record::NOTE, &record::note(&note))?;
         self.notes.set(note);
         Ok(())

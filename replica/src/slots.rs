@@ -12,7 +12,7 @@ const MAGIC: [u8; 8] = *b"strandm1";
 /// Magic, length, checksum.
 const HEAD_LEN: usize = 8 + 4 + 32;
 /// Longest contents of a slot.
-const BODY_MAX: usize = SLOT_LEN as usize - HEAD_LEN;
+pub(crate) const BODY_MAX: usize = SLOT_LEN as usize - HEAD_LEN;
 const NAME: &str = "manifest";
 
 /// The open file of two slots.

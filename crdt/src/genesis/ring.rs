@@ -10,8 +10,9 @@ use crate::seal::{DeviceKey, verify_hash};
 /// Most keys of one ring: the processes of a cluster share one, so several are only for a change of keys.
 pub const KEYS_MAX: usize = 16;
 
-/// Most records of a chain: a home moves a few times in the life of a space.
-pub const RING_MAX: usize = 1024;
+/// Most records of a chain: a home moves a few times in the life of a space, and all of them, some 700 bytes each at
+/// most, stand in every manifest.
+pub const RING_MAX: usize = 64;
 
 /// A change of the home's keys, signed by the keys before it or by the recovery key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use crdt::Class;
 use disk::MemoryDisk;
+use replica::{CommitError, Error};
 
 use crate::space::{Local, NOW, Space, coll, deliver, get, key};
 
@@ -52,6 +53,33 @@ fn note_outlives_the_log_it_was_written_to() {
     space.anchor(NOW, &mut replica);
     drop(replica);
     assert_eq!(space.open(0, &disk, 3).notes(b"a"), Some(b"1".to_vec()));
+}
+
+#[test]
+fn notes_that_would_fill_the_manifest_are_refused_and_everything_goes_on() {
+    let space = Space::new(1);
+    let disk = MemoryDisk::new(1);
+    let mut replica = space.create(0, &disk);
+    for n in 0..4 {
+        replica.note(format!("source {n}").as_bytes(), &[1; 30_000]).unwrap();
+    }
+    let refusal = replica.note(b"source 4", &[1; 30_000]);
+    assert!(matches!(refusal, Err(Error::NotesFull { .. })), "{refusal:?}");
+    let mut tx = replica.begin();
+    tx.put(coll(), &key("row"), b"v").unwrap();
+    tx.note(b"import", &[1; 30_000]).unwrap();
+    let refusal = replica.commit(NOW, tx, Class::Normal);
+    assert!(matches!(refusal, Err(CommitError::Replica(Error::NotesFull { .. }))), "{refusal:?}");
+    replica.note(b"source 0", &[2; 30_000]).expect("one takes another's place");
+    replica.checkpoint(NOW).unwrap();
+    replica.note(b"source 0", b"").unwrap();
+    import(&mut replica, 7);
+    replica.checkpoint(NOW).unwrap();
+    drop(replica);
+    let replica = space.open(0, &disk, 2);
+    assert_eq!(replica.notes(b"import"), Some(vec![7]));
+    assert_eq!(replica.notes(b"source 3"), Some(vec![1; 30_000]));
+    assert_eq!(get(&replica, "row"), None);
 }
 
 #[test]
