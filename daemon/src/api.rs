@@ -26,6 +26,7 @@
 //! An error is an RFC 9457 problem with a stable `type`.
 
 mod answer;
+mod cbor;
 mod import;
 mod keys;
 mod members;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
 use axum::routing::{delete, get, post};
 
 use crate::daemon::Daemon;
@@ -75,5 +77,6 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/peers/resume", post(peers::resume))
         .fallback(answer::no_route)
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .layer(from_fn(cbor::negotiate))
         .with_state(Shared(daemon))
 }

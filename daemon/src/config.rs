@@ -243,8 +243,8 @@ impl Settings {
         let refuse = |key: &str, reason: &str| {
             Err(Error::Line { line: line_of(text, key), reason: format!("{key}: {reason}") })
         };
-        if self.retry.multiplier == 0 || self.retry.multiplier > 16 {
-            return refuse("multiplier", "allowed is 1 to 16");
+        if self.retry.multiplier != 2 {
+            return refuse("multiplier", "this version doubles: leave it out, or say 2");
         }
         if self.retry.initial > self.retry.max {
             return refuse("initial", "must not be longer than retry.max");
@@ -395,7 +395,7 @@ mod tests {
             "strandline.yaml line 2: `lots` is not a size; write for example 512KiB, 64MiB or 4GiB"
         );
         assert!(reason("wal: { fsync: sometimes }\n").contains("always, interval: 50ms or os"));
-        assert!(reason("retry: { multiplier: 0 }\n").contains("line 1"));
+        assert!(reason("retry: { multiplier: 3 }\n").contains("this version doubles"));
     }
 
     #[test]

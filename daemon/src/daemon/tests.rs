@@ -71,7 +71,12 @@ impl Node {
         let request = request.body(body).unwrap();
         let response = sender.send_request(request).await.unwrap();
         let status = response.status();
+        let is_cbor = response.headers().get("content-type").is_some_and(|kind| kind == "application/cbor");
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        if is_cbor {
+            let value: Value = ciborium::from_reader(bytes.as_ref()).expect("CBOR where CBOR is said");
+            return (status, format!("cbor {value}"));
+        }
         (status, String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -113,6 +118,18 @@ async fn a_value_is_put_read_listed_and_deleted() {
     assert_eq!(node.ask("DELETE", &format!("{KEYS}/a%2Fb"), "").await.0, StatusCode::OK);
     assert_eq!(node.ask("DELETE", &format!("{KEYS}/a%2Fb"), "").await.0, StatusCode::NOT_FOUND);
     assert_eq!(node.ask("GET", &format!("{KEYS}/a%2Fb"), "").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_accepts_cbor_gets_the_same_documents_and_problems_in_it() {
+    let node = Node::new("cbor").await;
+    let cbor = [("accept", "application/cbor".to_string())];
+    let (status, problem) = node.ask_with("GET", "/v1/spaces/nowhere", "", &cbor).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(problem.starts_with("cbor {") && problem.contains("nowhere"), "{problem}");
+    node.json("POST", "/v1/spaces", r#"{"name":"fleet"}"#).await;
+    let json = node.json("GET", "/v1/spaces", "").await;
+    assert_eq!(node.ask_with("GET", "/v1/spaces", "", &cbor).await, (StatusCode::OK, format!("cbor {json}")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
