@@ -248,7 +248,11 @@ async fn keep_records(daemon: Arc<Daemon>) {
     let mut every = tokio::time::interval(SAVE_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        every.tick().await;
+        tokio::select! {
+            biased;
+            () = daemon.peers.records.met() => {}
+            _ = every.tick() => {}
+        }
         daemon.refresh_records().await;
         let saver = daemon.clone();
         let saved = tokio::task::spawn_blocking(move || saver.peers.records.save(saver.spaces.registry()));

@@ -44,11 +44,17 @@ fn the_outbox_grows_while_the_home_is_away_and_drains_when_it_is_back() {
 fn a_paused_peer_gets_nothing_until_it_is_resumed() {
     let place = Place::new("pause");
     let home = home(&place);
-    let device = joined(&place, "device", &home);
+    let mut device = joined(&place, "device", &home);
     agree(&[&home, &device]);
     device.ok(&["peer", "pause", "--all"]);
     device.ok(&["put", "telemetry/readings", "a", "1"]);
     until("the peer is paused", || (device.json(&["peer", "list"])[0]["state"] == "paused").then_some(()));
+    // A kill forgets neither the pause nor whom it is about, however soon it comes.
+    device.kill();
+    device.start();
+    let peers = device.json(&["peer", "list"]);
+    assert_eq!(peers[0]["state"], "paused", "{peers}");
+    assert_eq!(peers[0]["lag_commits"], 1, "{peers}");
     assert_eq!(home.get("telemetry/readings", "a"), None);
     device.ok(&["peer", "resume", "--all"]);
     agree(&[&home, &device]);

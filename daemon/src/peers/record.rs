@@ -7,6 +7,7 @@ use crdt::{DeviceId, SpaceId, WriterId};
 use home::{Delivery, RedbRegistry};
 use serde::{Deserialize, Serialize};
 use sync::Status;
+use tokio::sync::Notify;
 
 /// Writers remembered for each peer: what it has of older ones is anchored long since.
 const WRITERS_MAX: usize = 64;
@@ -38,6 +39,8 @@ pub(crate) type Key = (DeviceId, SpaceId);
 #[derive(Default)]
 pub(crate) struct Records {
     state: Mutex<State>,
+    /// Somebody was met for the first time: that is written at once, or a kill soon after would forget them.
+    met: Notify,
 }
 
 #[derive(Default)]
@@ -100,7 +103,8 @@ impl Records {
             let record = serde_json::from_slice(&delivery.record).ok()?;
             Some(((delivery.peer, delivery.space), record))
         });
-        Records { state: Mutex::new(State { records: records.collect(), ..State::default() }) }
+        let state = State { records: records.collect(), ..State::default() };
+        Records { state: Mutex::new(state), met: Notify::new() }
     }
 
     /// Writes what changed since last time.
@@ -138,12 +142,20 @@ impl Records {
     /// Changes one, made when it is not there.
     pub(crate) fn update(&self, key: Key, change: impl FnOnce(&mut Record)) {
         let mut state = self.state();
+        if !state.records.contains_key(&key) {
+            self.met.notify_one();
+        }
         let record = state.records.entry(key).or_default();
         let before = record.clone();
         change(record);
         if *record != before {
             state.changed.insert(key);
         }
+    }
+
+    /// Returns when somebody was met for the first time.
+    pub(crate) async fn met(&self) {
+        self.met.notified().await;
     }
 
     /// Forgets one: the device behind a stand-in is known now.
