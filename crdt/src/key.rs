@@ -4,9 +4,11 @@
 //! no key is the beginning of another. There is one spelling of each tuple, and every other is refused.
 
 mod display;
+mod moment;
 mod read;
 
 pub use display::{Display, display};
+pub use moment::{Moment, civil};
 pub use read::check;
 
 use crate::error::KeyProblem;

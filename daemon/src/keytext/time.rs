@@ -1,5 +1,7 @@
 //! Moments between text and microseconds since 1970, in the calendar everyone uses.
 
+use crdt::key::{Moment, civil};
+
 const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Microseconds of `2015-02-26`, `2015-02-26 21:42:53`, `2015-02-26T21:42:53.5Z` or `…+02:00`; UTC where it says nothing.
@@ -16,19 +18,8 @@ pub fn parse(text: &str) -> Option<i64> {
 
 /// The RFC 3339 text of a moment, with a fraction only where there is one; none for a year that has not four digits.
 pub fn format(micros: i64) -> Option<String> {
-    let (day, micros) = (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS));
-    let (year, month, day) = civil(day);
-    if !(0..=9999).contains(&year) {
-        return None;
-    }
-    let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let mut text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
-    if fraction > 0 {
-        text.push_str(&format!(".{fraction:06}"));
-    }
-    text.push('Z');
-    Some(text)
+    let (year, ..) = civil(micros.div_euclid(DAY_MICROS));
+    (0..=9999).contains(&year).then(|| Moment(micros).to_string())
 }
 
 fn split_offset(clock: &str) -> Option<(&str, i64)> {
@@ -95,18 +86,6 @@ fn days(text: &str) -> Option<i64> {
     let days = era * 146_097 + day_of_era - 719_468;
     // A day that is not in its month comes out as another one.
     (civil(days) == (year, month, day)).then_some(days)
-}
-
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
