@@ -250,8 +250,9 @@ pub(crate) fn may_talk<D: Disk>(replica: &Replica<D>, peer: &crdt::DeviceId) -> 
     if replica.handle().version == 0 {
         return *peer == crdt::DeviceId::of(&replica.genesis().home_key);
     }
-    // A row that cannot be read grants nothing.
-    matches!(home::grant(replica, peer), Ok(Some(grant)) if grant.capabilities != 0)
+    // A session shows everything there is, so a device that may only write has none yet. A row that cannot be read
+    // grants nothing.
+    matches!(home::grant(replica, peer), Ok(Some(grant)) if grant.allows(::replica::READ))
 }
 
 /// An error with everything that led to it, on one line.

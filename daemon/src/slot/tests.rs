@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crdt::{Class, CollId, DeviceKey, Time};
+use crdt::{Class, CollId, DeviceKey, Time, system};
 use disk::{Fault, Faults, MemoryDisk, Operation};
 use home::{Founding, RedbRegistry};
-use replica::{CreateOptions, Limits, Mode, OpenOptions, Replica};
+use replica::{CreateOptions, Grant, HomeWrite, Limits, Mode, OpenOptions, READ, Replica, WRITE};
 
 use super::*;
 use crate::config::Span;
@@ -224,4 +224,28 @@ fn an_idle_owner_has_nothing_due_in_the_past() {
     slot.turn_once();
     let wake = slot.shared().wake;
     assert!(wake.is_none_or(|wake| wake > clock::now()), "{wake:?}");
+}
+
+#[test]
+fn a_device_that_may_only_write_is_shown_nothing() {
+    let slot = slot(&MemoryDisk::new(1), Fsync::Always);
+    let (home, guest) = (DeviceKey::from_seed([7; 32]), DeviceKey::from_seed([8; 32]));
+    let may_talk = |capabilities: u64| {
+        let grant = Grant { public: guest.public(), capabilities, residency: Vec::new(), since: 0 };
+        let (id, key) = (guest.id(), home.public());
+        slot.call_blocking(10, move |owner: &mut Owner<MemoryDisk>, now| {
+            let mut grant_and_ask = || {
+                let replica = &mut owner.live()?.replica;
+                let row =
+                    HomeWrite { coll: system::acl(), key: Grant::key(&id), value: Some(grant.encode()) };
+                replica.home_commit(now, [1; 8], key, vec![row])?;
+                replica.flush()?;
+                Ok(owner::may_talk(replica, &id))
+            };
+            grant_and_ask().into()
+        })
+        .unwrap()
+    };
+    assert!(!may_talk(WRITE));
+    assert!(may_talk(WRITE | READ));
 }
