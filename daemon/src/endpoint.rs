@@ -278,6 +278,7 @@ pub fn reason(error: &quinn::ConnectionError) -> String {
     use quinn::ConnectionError as E;
     match error {
         E::TimedOut => "no answer: the peer is down or the network drops UDP".to_string(),
+        E::ApplicationClosed(close) if close.reason.is_empty() => "closed by the peer".to_string(),
         E::ApplicationClosed(close) => {
             format!("closed by the peer: {}", String::from_utf8_lossy(&close.reason))
         }

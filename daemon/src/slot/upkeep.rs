@@ -43,7 +43,9 @@ impl Upkeep {
             Fsync::Interval(span) => u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX),
             Fsync::Os => OS_MS,
         };
-        now >= *self.flush.get_or_insert(now.plus_ms(delay))
+        let due = self.flush.get_or_insert(now.plus_ms(delay));
+        *due = (*due).min(now.plus_ms(delay));
+        now >= *due
     }
 
     /// Something else flushed before the late flush was due.
@@ -55,6 +57,12 @@ impl Upkeep {
         self.flush = None;
         self.idle = Some(now.plus_ms(IDLE_MS));
         self.quiet = Some(now.plus_ms(QUIET_MS));
+    }
+
+    /// The clock may have been put back, by years: nothing waits longer from now than it ever would.
+    fn step_back(&mut self, now: Time) {
+        self.idle = self.idle.map(|at| at.min(now.plus_ms(IDLE_MS)));
+        self.quiet = self.quiet.map(|at| at.min(now.plus_ms(QUIET_MS)));
     }
 
     pub(super) fn wake(&self) -> Option<Time> {
@@ -124,6 +132,7 @@ impl<D: Disk> Owner<D> {
 
     fn keep_log(&mut self, now: Time) {
         let Some((live, _, _, upkeep)) = self.parts() else { return };
+        upkeep.step_back(now);
         if upkeep.idle.is_some_and(|at| at <= now) {
             upkeep.idle = None;
             let marked = live.replica.idle();
@@ -177,5 +186,28 @@ impl<D: Disk> Owner<D> {
             let finished = live.replica.finish_checkpoint(now, done);
             upkeep.note("a checkpoint", finished);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Span;
+
+    #[test]
+    fn a_clock_put_back_by_years_delays_no_flush_mark_or_checkpoint() {
+        let (ahead, now) = (Time(1 << 42), Time(1 << 40));
+        let mut upkeep = Upkeep::default();
+        upkeep.flushed(ahead);
+        let policy = Fsync::Interval(Span(Duration::from_millis(50)));
+        assert!(!upkeep.is_flush_due(ahead, policy));
+        assert!(!upkeep.is_flush_due(now, policy));
+        assert!(upkeep.is_flush_due(now.plus_ms(50), policy));
+        upkeep.step_back(now);
+        upkeep.nothing_to_flush();
+        assert_eq!(upkeep.wake(), Some(now.plus_ms(IDLE_MS)));
+        assert_eq!(upkeep.quiet, Some(now.plus_ms(QUIET_MS)));
     }
 }
