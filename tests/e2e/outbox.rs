@@ -38,6 +38,8 @@ fn the_outbox_grows_while_the_home_is_away_and_drains_when_it_is_back() {
         (space["wal_bytes"].as_u64() < Some(wal_before / 2)).then_some(space)
     });
     assert_eq!(after["tail_bytes"], 0, "{after}");
+    let peers = device.json(&["peer", "list"]);
+    assert!(peers[0]["acked"].as_u64() >= Some(10), "what drained was acknowledged: {peers}");
 }
 
 #[test]

@@ -11,6 +11,9 @@ use crate::{Error, Store};
 /// Writers of one peer that a session remembers: some 25 MiB at most.
 pub(super) const WRITERS_MAX: usize = 262_144;
 
+/// Writers whose watermark is still told after a base has covered them: what a person looks at.
+const COVERED_MAX: usize = 1_024;
+
 /// What the peer said, and what follows from what it sent.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -21,6 +24,8 @@ pub(super) struct Peer {
     pub(super) base: u64,
     /// How far it durably has each writer. Absent, or below its base: as far as the base.
     has: BTreeMap<WriterId, u64>,
+    /// How far it had those writers that its base covers meanwhile. Only ever told, never sent by.
+    covered: BTreeMap<WriterId, u64>,
     pub(super) opening: Opening,
     /// Since when an Open is being waited for: no byte of it moves this.
     opening_since: Option<Time>,
@@ -44,6 +49,7 @@ impl Peer {
             mode: Mode::Full,
             base: 0,
             has: BTreeMap::new(),
+            covered: BTreeMap::new(),
             opening: Opening::Awaited,
             opening_since: Some(now),
         }
@@ -81,9 +87,20 @@ impl Peer {
         self.bounded()
     }
 
+    /// How far it durably has each writer, as last told, covered ones included.
+    pub(super) fn acked(&self) -> BTreeMap<WriterId, u64> {
+        let mut acked = self.covered.clone();
+        acked.extend(&self.has);
+        acked
+    }
+
     /// Forgets rows that its base implies; it is as new as ours.
     pub(super) fn forget_anchored(&mut self, store: &impl Store) {
-        self.has.retain(|writer, seq| *seq > store.anchored(writer));
+        let covered = self.has.extract_if(.., |writer, seq| *seq <= store.anchored(writer));
+        self.covered.extend(covered);
+        while self.covered.len() > COVERED_MAX {
+            self.covered.pop_first();
+        }
     }
 
     /// Forgets what it has: a new Open says it again.

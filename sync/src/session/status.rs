@@ -67,7 +67,7 @@ pub struct Status {
     pub peer: DeviceId,
     /// The base the peer is known to have; 0 until it said.
     pub peer_base: u64,
-    /// How far the peer durably has each writer above its base.
+    /// How far the peer durably has each writer, as it last told, writers that its base covers meanwhile included.
     pub acked: BTreeMap<WriterId, u64>,
     /// Visible commits here that the peer is not known to have.
     pub lag_commits: u64,
@@ -99,7 +99,7 @@ impl Session {
             role: self.role,
             peer: self.local.peer,
             peer_base: self.peer.base,
-            acked: self.peer.has().clone(),
+            acked: self.peer.acked(),
             lag_commits: self.lag(store),
             unacked_len: self.sender.flying_len(),
             missing_nodes: self.fetch.missing(),

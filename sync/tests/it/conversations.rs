@@ -85,6 +85,7 @@ fn a_near_peer_computes_the_new_base() {
     "#]],
     );
     pair.assert_converged();
+    assert_eq!(pair.status().0.acked[&writer_of(1)], 2, "what a base covers was acknowledged all the same");
 }
 
 #[test]
