@@ -6,13 +6,10 @@ use std::sync::Arc;
 use crdt::{CollId, Commit, Dot, Handle, Op, Payload, WriterId};
 
 /// A promise that was broken: which one, and where.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{invariant} broken at step {step}: {what}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The invariant, by its name in `docs/testing.md`.
     pub invariant: &'static str,
-    /// The step of the run.
-    pub step: u64,
     /// Which machine, which dot, which key.
     pub what: String,
 }

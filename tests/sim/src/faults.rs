@@ -1,11 +1,11 @@
 //! The faults, numbered as in `docs/testing.md`, and how often each one fired.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use disk::Random;
 
 /// One kind of thing that goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
     /// F1: a connection dies between frames.
     Cut,
@@ -112,6 +112,13 @@ impl Weather {
             }
         }
         Weather { chances }
+    }
+
+    /// Takes kinds of faults out of it.
+    #[must_use]
+    pub fn without(mut self, faults: &BTreeSet<Fault>) -> Weather {
+        self.chances.retain(|fault, _| !faults.contains(fault));
+        self
     }
 
     /// No faults at all.

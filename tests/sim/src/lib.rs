@@ -1,18 +1,29 @@
 //! Many replicas and a home in one thread, under one seed: the core as shipped, everything around it hostile.
 //!
-//! A [`World`] is made from a seed and nothing else, so a failing seed plays again to the byte. It runs a safety phase
+//! A [`World`] is made from a seed and [`Options`] and nothing else, so a failing seed plays again to the byte. It runs a safety phase
 //! (faults on, the promises checked as it goes) and then a liveness phase (faults off, everything up), after which all
 //! replicas must have the same roots within a bound of virtual time.
 
 pub mod book;
 pub mod check;
+pub mod event;
 pub mod faults;
 pub mod link;
 pub mod machine;
+pub mod options;
+pub mod outcome;
 pub mod trace;
 pub mod workload;
 pub mod world;
 
-pub use book::Violation;
+pub use event::{Event, What};
 pub use faults::{Fault, Fired};
-pub use world::{Outcome, World};
+pub use options::Options;
+pub use outcome::{Broken, Outcome};
+pub use trace::Keep;
+pub use world::World;
+
+/// Plays one seed to its end.
+pub fn run(seed: u64, options: Options) -> Result<Outcome, Broken> {
+    World::new(seed, options).run()
+}

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use sim::{Fault, Fired, World};
+use sim::{Broken, Fault, Fired, Keep, Options, Outcome};
 
 const USAGE: &str = "usage: sim --seed N [--trace] | sim --seeds N [--from N]";
 
@@ -13,7 +13,10 @@ fn main() -> ExitCode {
         arguments.get(at + 1)?.parse().ok()
     };
     match (number("--seed"), number("--seeds")) {
-        (Some(seed), _) => one(seed, arguments.iter().any(|argument| argument == "--trace")),
+        (Some(seed), _) => {
+            let wants_trace = arguments.iter().any(|argument| argument == "--trace");
+            one(seed, if wants_trace { Keep::Events } else { Keep::Hash })
+        }
         (None, Some(count)) => many(number("--from").unwrap_or(1), count),
         (None, None) => {
             eprintln!("{USAGE}");
@@ -22,12 +25,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn one(seed: u64, verbose: bool) -> ExitCode {
-    let (outcome, trace) = World::new(seed, verbose).run();
-    for line in trace.lines() {
-        println!("{line}");
+fn one(seed: u64, keep: Keep) -> ExitCode {
+    let played = sim::run(seed, Options { keep, ..Options::default() });
+    let (Ok(Outcome { events, .. }) | Err(Broken { events, .. })) = &played;
+    for event in events {
+        println!("{event}");
     }
-    match outcome {
+    match played {
         Ok(outcome) => {
             println!(
                 "seed {seed}: {} commits, {} virtual seconds, equal after {} ms of calm, trace {}",
@@ -38,8 +42,8 @@ fn one(seed: u64, verbose: bool) -> ExitCode {
             );
             ExitCode::SUCCESS
         }
-        Err(violation) => {
-            println!("seed {seed}: {violation}\nplay it again: sim --seed {seed} --trace");
+        Err(broken) => {
+            println!("{broken}\nplay it again: sim --seed {seed} --trace");
             ExitCode::FAILURE
         }
     }
@@ -49,16 +53,16 @@ fn many(from: u64, count: u64) -> ExitCode {
     let (mut commits, mut simulated, mut slowest, mut failed) = (0, 0, 0, 0);
     let mut fired = Fired::default();
     for seed in from..from + count {
-        match World::new(seed, false).run().0 {
+        match sim::run(seed, Options::default()) {
             Ok(outcome) => {
                 commits += outcome.commits;
                 simulated += outcome.simulated;
                 slowest = slowest.max(outcome.converged);
                 fired.merge(&outcome.fired);
             }
-            Err(violation) => {
+            Err(broken) => {
                 failed += 1;
-                println!("seed {seed}: {violation}");
+                println!("{broken}");
             }
         }
     }

@@ -6,9 +6,12 @@ use home::MemoryRegistry;
 use sync::Store;
 
 use crate::book::{Book, Violation};
+use crate::event::{Event, What};
 use crate::faults::{Fired, Weather};
 use crate::link::{Connection, Link, PROFILES};
 use crate::machine::{Machine, chain};
+use crate::options::Options;
+use crate::outcome::{Broken, Outcome};
 use crate::trace::Trace;
 use crate::workload::{self, Wrote};
 
@@ -23,26 +26,10 @@ const START: u64 = 1_790_000_000_000;
 /// After the faults stop, all replicas are equal within this much virtual time.
 const CONVERGE_MAX: u64 = 60_000;
 
-/// What one seed came to.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// The seed.
-    pub seed: u64,
-    /// Hash of everything that happened.
-    pub trace: String,
-    /// Virtual milliseconds.
-    pub simulated: u64,
-    /// Commits acknowledged.
-    pub commits: u64,
-    /// Virtual milliseconds from the end of the faults to equal roots.
-    pub converged: u64,
-    /// Faults that happened.
-    pub fired: Fired,
-}
-
 /// Everything there is.
 pub struct World {
     seed: u64,
+    options: Options,
     random: Random,
     weather: Weather,
     now: u64,
@@ -54,18 +41,19 @@ pub struct World {
     coll: CollId,
     book: Book,
     fired: Fired,
-    /// What happened.
-    pub trace: Trace,
+    trace: Trace,
 }
 
 impl World {
     /// The world of a seed: a home, one to four devices, their links, their weather.
-    pub fn new(seed: u64, verbose: bool) -> World {
+    pub fn new(seed: u64, options: Options) -> World {
         let mut random = Random::new(seed);
-        let weather = Weather::draw(&mut random);
+        let weather = Weather::draw(&mut random).without(&options.without);
+        let trace = Trace::new(options.keep);
         let coll = Descriptor { name: "things".into(), policy: Policy::Lww, params: Vec::new() }.id();
         let mut world = World {
             seed,
+            options,
             random,
             weather,
             now: START,
@@ -77,38 +65,42 @@ impl World {
             coll,
             book: Book::default(),
             fired: Fired::default(),
-            trace: Trace::new(verbose),
+            trace,
         };
         world.found();
-        for _ in 0..1 + world.random.below(4) {
+        let devices = 1 + world.random.below(4) as usize;
+        for _ in 0..devices.min(world.options.devices_max.unwrap_or(devices)) {
             world.join();
         }
         world
     }
 
     /// Runs the seed to its end.
-    pub fn run(mut self) -> (Result<Outcome, Violation>, Trace) {
-        let outcome = self.live();
-        (outcome, self.trace)
+    pub fn run(mut self) -> Result<Outcome, Broken> {
+        let (seed, lived) = (self.seed, self.live());
+        let (step, at, fired) = (self.step, self.now - START, self.fired);
+        let commits = self.book.acknowledged().count() as u64;
+        let trace = self.trace.hash();
+        let events = self.trace.into_events();
+        match lived {
+            Ok(converged) => Ok(Outcome { seed, trace, simulated: at, commits, converged, fired, events }),
+            Err(Violation { invariant: promise, what }) => {
+                Err(Broken { seed, promise, step, at, what, fired, events })
+            }
+        }
     }
 
-    fn live(&mut self) -> Result<Outcome, Violation> {
+    /// Faults, then calm; how long that took to make all equal.
+    fn live(&mut self) -> Result<u64, Violation> {
         let end = self.now + 20_000 + self.random.below(100_000);
-        while self.now < end {
+        let steps_max = self.options.steps_max.unwrap_or(u64::MAX);
+        while self.now < end && self.step < steps_max {
             self.advance();
             self.storm()?;
             self.work()?;
             self.turn()?;
         }
-        let converged = self.calm()?;
-        Ok(Outcome {
-            seed: self.seed,
-            trace: self.trace.hash(),
-            simulated: self.now - START,
-            commits: self.book.acknowledged().count() as u64,
-            converged,
-            fired: self.fired.clone(),
-        })
+        self.calm()
     }
 
     fn advance(&mut self) {
@@ -139,7 +131,7 @@ impl World {
     /// The faults stop, and everyone who can must become equal.
     fn calm(&mut self) -> Result<u64, Violation> {
         self.weather = Weather::fair();
-        self.note("the faults stop");
+        self.note(None, What::Calm);
         for machine in &mut self.machines {
             if machine.is_dark() {
                 machine.disk.crash();
@@ -237,7 +229,7 @@ impl World {
                 for dot in pending {
                     self.book.wrote(dot, run).map_err(|what| self.violation("I7", what))?;
                     self.book.acknowledge(dot, index);
-                    self.note(&format!("m{index} acknowledges {dot}"));
+                    self.note(index, What::Acknowledges { space: 0, dot });
                 }
             }
         }
@@ -292,9 +284,9 @@ impl World {
             match machine.open(self.now, seed, &mut self.registry) {
                 Ok(opened) => {
                     let replica::Opened { source, version, replayed, unsealed, cut } = opened;
-                    let text =
-                        format!("m{index} starts at version {version} from {source:?}, {replayed} replayed");
-                    self.note(&format!("{text}, {unsealed} unsealed, cut {cut:?}"));
+                    let found =
+                        format!("from {source:?}, {replayed} replayed, {unsealed} unsealed, cut {cut:?}");
+                    self.note(index, What::Starts { space: 0, version, found });
                     self.harvest(index)?;
                     self.check(index)?;
                 }
@@ -309,7 +301,7 @@ impl World {
 
     /// A disk failed under a machine: its process ends, the fault is over, and it starts again later.
     fn fail(&mut self, index: usize, error: &str) {
-        self.note(&format!("m{index} stops: {error}"));
+        self.note(index, What::Stops { reason: error.to_string() });
         let until = self.now + self.random.below(5_000);
         self.end_process(index, until);
     }
@@ -349,7 +341,7 @@ impl World {
             }
             match home.batch(replica, now, &mut self.registry) {
                 Ok(Some(handle)) => {
-                    self.note(&format!("m{index} makes version {}", handle.version));
+                    self.note(index, What::Makes { space: 0, version: handle.version });
                     self.book.handle(&handle).map_err(|what| self.violation("I8", what))?;
                 }
                 Ok(None) => {}
@@ -381,12 +373,13 @@ impl World {
         Ok(())
     }
 
-    fn note(&mut self, text: &str) {
-        self.trace.line(self.now - START, text);
+    fn note(&mut self, machine: impl Into<Option<usize>>, what: What) {
+        let event = Event { step: self.step, at: self.now - START, machine: machine.into(), what };
+        self.trace.event(event);
     }
 
     fn violation(&self, invariant: &'static str, what: String) -> Violation {
-        Violation { invariant, step: self.step, what }
+        Violation { invariant, what }
     }
 }
 

@@ -4,6 +4,7 @@ use disk::{Fault as DiskFault, Faults, MemoryDisk, Operation};
 
 use super::World;
 use crate::book::Violation;
+use crate::event::What;
 use crate::faults::Fault;
 use crate::machine::Machine;
 
@@ -20,7 +21,7 @@ impl World {
         for fault in Fault::ALL {
             if self.weather.strikes(fault, &mut self.random) && self.strike(fault)? {
                 self.fired.add(fault);
-                self.note(&format!("F{} {fault:?}", fault.number()));
+                self.note(None, What::Fault { fault, how: String::new() });
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use sync::{Local, Role, Session};
 
 use super::World;
 use crate::book::Violation;
+use crate::event::What;
 use crate::faults::Fault;
 use crate::link::{Connection, Pipe};
 use crate::machine::chain;
@@ -53,7 +54,7 @@ impl World {
             Session::new(role, local, me.time(world.now), sync::Config::default())
         };
         let sessions = [session(self, 0), session(self, 1)];
-        self.note(&format!("m{} calls m{} over {}", ends[0], ends[1], profile.name));
+        self.note(ends[0], What::Calls { space: 0, peer: ends[1], profile: profile.name });
         self.connections.push(Connection {
             ends,
             sessions,
@@ -68,6 +69,7 @@ impl World {
             let connection = &mut self.connections[index];
             let end = connection.ends[at];
             let mut heard = false;
+            let mut nonsense = Vec::new();
             let machine = &mut self.machines[end];
             let now = machine.time(self.now);
             while let Some(bytes) = connection.pipes[at].receive(self.now) {
@@ -75,12 +77,15 @@ impl World {
                 self.trace.bytes(&bytes);
                 heard = true;
                 if let Err(error) = connection.sessions[at].handle_bytes(now, &bytes, replica) {
-                    let text = chain(&error);
-                    self.trace.line(self.now - super::START, &format!("m{end} hears nonsense: {text}"));
+                    nonsense.push(chain(&error));
                 }
             }
+            let peer = connection.ends[1 - at];
             if connection.sessions[at].poll_timeout().is_some_and(|due| due <= now) {
                 connection.sessions[at].handle_timeout(now);
+            }
+            for reason in nonsense {
+                self.note(end, What::Disbelieves { space: 0, peer, reason });
             }
             if heard && !self.flush(end)? {
                 return Ok(());

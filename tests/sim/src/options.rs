@@ -1,0 +1,29 @@
+//! How a seed is played, beside the seed itself.
+
+use std::collections::BTreeSet;
+
+use crate::faults::Fault;
+use crate::trace::Keep;
+
+/// What may be taken away from the world of a seed, and what is kept of it. The default takes nothing away and keeps the
+/// hash only.
+///
+/// Each limit leaves the rest of the world as it is drawn, so that a failing world can be made smaller piece by piece.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Whether the outcome carries the events.
+    pub keep: Keep,
+    /// Kinds of faults that do not happen.
+    pub without: BTreeSet<Fault>,
+    /// The faults stop after so many steps, if they did not before.
+    pub steps_max: Option<u64>,
+    /// At most so many devices beside the home.
+    pub devices_max: Option<usize>,
+}
+
+impl Options {
+    /// Plays the whole world and keeps its events.
+    pub fn with_events() -> Options {
+        Options { keep: Keep::Events, ..Options::default() }
+    }
+}

@@ -1,0 +1,43 @@
+//! What one seed came to: an outcome, or a broken promise.
+
+use crate::event::Event;
+use crate::faults::Fired;
+
+/// What one seed came to when every promise was kept.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// Hash of everything that happened.
+    pub trace: String,
+    /// Virtual milliseconds.
+    pub simulated: u64,
+    /// Commits acknowledged.
+    pub commits: u64,
+    /// Virtual milliseconds from the end of the faults to equal roots.
+    pub converged: u64,
+    /// Faults that happened.
+    pub fired: Fired,
+    /// Every event, if they were to be kept.
+    pub events: Vec<Event>,
+}
+
+/// A promise that was broken.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("seed {seed}: {promise} broken at step {step}: {what}")]
+pub struct Broken {
+    /// The seed.
+    pub seed: u64,
+    /// The promise, by its name in `docs/testing.md`.
+    pub promise: &'static str,
+    /// The step of the run.
+    pub step: u64,
+    /// Virtual milliseconds since the world began.
+    pub at: u64,
+    /// Which replica, which dot, which key.
+    pub what: String,
+    /// Faults that happened until then.
+    pub fired: Fired,
+    /// Every event until then, if they were to be kept.
+    pub events: Vec<Event>,
+}
