@@ -1,5 +1,6 @@
 //! A received unit, validated whole: valid, authorised, chained, ready and sealed, or nothing of it is taken.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use disk::Disk;
 use sync::frame::BLOB_LEN_MAX;
 use sync::{Accepted, Incoming, Located, NackCode, Refusal};
 
+use crate::cuts::{Cuts, Unauthorised};
 use crate::error::Error;
-use crate::grant::{Grant, WRITE};
 use crate::record;
 use crate::replica::Replica;
 
@@ -34,7 +35,7 @@ impl<E: Into<Error>> From<E> for Turned {
 #[derive(Default)]
 struct Checked {
     tips: BTreeMap<WriterId, Tip>,
-    grants: BTreeMap<WriterId, Grant>,
+    keys: BTreeMap<WriterId, [u8; 32]>,
     commits: Vec<Arc<Commit>>,
     blobs: BTreeMap<Hash, Vec<u8>>,
 }
@@ -63,14 +64,20 @@ impl<D: Disk> Replica<D> {
         for bytes in &incoming.blobs {
             checked.blobs.insert(self.pending.salt.hash(Kind::Chunk, bytes), bytes.clone());
         }
+        let cuts = self.pending.cuts()?;
         for commit in &incoming.commits {
-            self.check_commit(&mut checked, commit)?;
+            self.check_commit(&mut checked, &cuts, commit)?;
         }
         self.check_seals(&checked, &incoming.seals)?;
         Ok(checked)
     }
 
-    fn check_commit(&self, checked: &mut Checked, commit: &Arc<Commit>) -> Result<(), Turned> {
+    fn check_commit(
+        &self,
+        checked: &mut Checked,
+        cuts: &Cuts<'_, D>,
+        commit: &Arc<Commit>,
+    ) -> Result<(), Turned> {
         let dot = commit.dot();
         if dot.writer.is_home() {
             return Err(refused(dot, NackCode::NotAuthorised, "home commits come with their handle"));
@@ -90,12 +97,8 @@ impl<D: Disk> Replica<D> {
         if commit.header().base > self.base().version {
             return Err(Turned::NotReady);
         }
-        self.check_authorised(checked, commit)?;
-        for needed in commit.needs() {
-            if self.tip_after(checked, &needed.writer)?.seq < needed.seq {
-                return Err(Turned::NotReady);
-            }
-        }
+        self.check_authorised(checked, cuts, commit)?;
+        self.check_needs(checked, cuts, commit)?;
         self.check_blobs(checked, commit)?;
         checked.tips.insert(dot.writer, commit.tip());
         checked.commits.push(commit.clone());
@@ -138,27 +141,30 @@ impl<D: Disk> Replica<D> {
         }
     }
 
-    /// The base grants the device to write, and the writer was opened under that grant.
-    fn check_authorised(&self, checked: &mut Checked, commit: &Commit) -> Result<(), Turned> {
+    /// The base grants the device to write, the writer was opened under that grant, and nothing cuts it before this commit.
+    fn check_authorised(
+        &self,
+        checked: &mut Checked,
+        cuts: &Cuts<'_, D>,
+        commit: &Commit,
+    ) -> Result<(), Turned> {
         let dot = commit.dot();
-        let since = match checked.grants.get(&dot.writer) {
-            Some(grant) => grant.since,
-            None => {
-                let grant = self.pending.grant(&dot.writer.device())?.filter(|grant| grant.allows(WRITE));
-                let Some(grant) = grant else {
-                    return Err(refused(dot, NackCode::NotAuthorised, "its device may not write here"));
-                };
-                let since = grant.since;
-                checked.grants.insert(dot.writer, grant);
-                since
+        let opened = (dot.seq == 1).then_some(commit.header().base);
+        cuts.authorise(&dot, opened)?.map_err(|reason| unauthorised(dot, reason))?;
+        if let Entry::Vacant(key) = checked.keys.entry(dot.writer) {
+            let grant = cuts.write_grant(&dot.writer)?.expect("it was authorised a moment ago");
+            key.insert(grant.public);
+        }
+        Ok(())
+    }
+
+    /// Everything that a commit names is held, or will never come.
+    fn check_needs(&self, checked: &Checked, cuts: &Cuts<'_, D>, commit: &Commit) -> Result<(), Turned> {
+        for needed in commit.needs() {
+            let held = self.tip_after(checked, &needed.writer)?.seq;
+            if held < needed.seq && !cuts.never_comes(needed, held > 0, commit.header().base)? {
+                return Err(Turned::NotReady);
             }
-        };
-        if dot.seq == 1 && commit.header().base < since {
-            return Err(refused(
-                dot,
-                NackCode::NotAuthorised,
-                "its writer was opened before its device's grant",
-            ));
         }
         Ok(())
     }
@@ -191,7 +197,7 @@ impl<D: Disk> Replica<D> {
     fn check_seals(&self, checked: &Checked, seals: &[Seal]) -> Result<(), Turned> {
         for (writer, tip) in &checked.tips {
             let dot = Dot::new(*writer, tip.seq);
-            let public = &checked.grants[writer].public;
+            let public = &checked.keys[writer];
             let vouches = |seal: &&Seal| {
                 (seal.space, seal.writer, seal.seq, seal.tip) == (self.space, *writer, tip.seq, tip.id)
             };
@@ -272,6 +278,20 @@ impl<D: Disk> Replica<D> {
             _ => Ok(Located::Unknown),
         }
     }
+}
+
+fn unauthorised(dot: Dot, reason: Unauthorised) -> Turned {
+    let (code, detail) = match reason {
+        Unauthorised::NoGrant => (NackCode::NotAuthorised, "its device may not write here".to_owned()),
+        Unauthorised::BeforeGrant => {
+            (NackCode::NotAuthorised, "its writer was opened before its device's grant".to_owned())
+        }
+        Unauthorised::BelowFloor => {
+            (NackCode::Cut, "its writer was opened below what the home has pruned".to_owned())
+        }
+        Unauthorised::Cut(seq) => (NackCode::Cut, format!("its writer ends at {seq}")),
+    };
+    refused(dot, code, &detail)
 }
 
 fn refused(dot: Dot, code: NackCode, detail: &str) -> Turned {

@@ -1,11 +1,7 @@
 //! A row of `sys/acl`: what a device may do, since which version.
 
 use crdt::key::Element;
-use crdt::{Decoder, DeviceId, Encoder, system};
-use disk::Disk;
-
-use crate::error::Error;
-use crate::view::View;
+use crdt::{Decoder, DeviceId, Encoder};
 
 /// May read, and so open a session and fetch.
 pub const READ: u64 = 1;
@@ -56,16 +52,5 @@ impl Grant {
     /// Whether it allows all of `capabilities`.
     pub fn allows(&self, capabilities: u64) -> bool {
         self.capabilities & capabilities == capabilities
-    }
-}
-
-impl<D: Disk> View<D> {
-    /// What the base grants a device. Only the base counts: what is not anchored yet is nobody's right.
-    pub(crate) fn grant(&self, device: &DeviceId) -> Result<Option<Grant>, Error> {
-        let live = self.base_live(system::acl(), &Grant::key(device))?;
-        let Some(read) = crdt::view::lww::lww(&live) else { return Ok(None) };
-        let grant = Grant::decode(&self.value(&read.winner.payload)?)?;
-        // A row whose key is another device's grants nothing to anybody.
-        Ok((DeviceId::of(&grant.public) == *device).then_some(grant))
     }
 }

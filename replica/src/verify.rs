@@ -112,7 +112,7 @@ impl<D: Disk> Replica<D> {
         }
         if let Record::Seal(seal) = record {
             report.seals += 1;
-            let grant = self.visible.0.grant(&seal.writer.device())?;
+            let grant = self.visible.0.cuts()?.grant(&seal.writer.device())?;
             // A device whose grant is gone: its seals were checked when they came.
             if let Some(error) = grant.and_then(|grant| seal.verify(&grant.public).err()) {
                 report.problems.push(format!("seal of {} at {}: {error}", seal.writer, seal.seq));

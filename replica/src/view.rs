@@ -75,15 +75,6 @@ impl<D: Disk> View<D> {
         self.entries(bounds, Direction::Forward)?.map(|entry| live(&entry?)).collect()
     }
 
-    /// The dots under a key that are live in the base.
-    pub(crate) fn base_live(&self, coll: CollId, key: &[u8]) -> Result<Vec<Live>, Error> {
-        let (lo, hi) = key_bounds(coll, key);
-        let (lo, hi) = (Bound::Included(lo.as_slice()), Bound::Excluded(hi.as_slice()));
-        let root = Hash(self.base.data_root);
-        let entries = btree::range(&self.nodes, Kind::Data, &root, lo, hi, Direction::Forward)?;
-        entries.map(|entry| live(&merge::stored(entry?))).collect()
-    }
-
     /// The bytes of a payload.
     pub(crate) fn value(&self, payload: &Payload) -> Result<Vec<u8>, Error> {
         match payload {

@@ -6,6 +6,7 @@ mod collection;
 mod convergence;
 mod copies;
 mod crashes;
+mod cuts;
 mod damage;
 mod hostile;
 mod notes;

@@ -10,8 +10,8 @@ use crdt::{
 };
 use disk::MemoryDisk;
 use replica::{
-    CommitError, CreateOptions, Error, Grant, Limits, Mode, OpenOptions, Opened, Origin, READ, Replica,
-    Roots, WRITE,
+    CommitError, CreateOptions, Cut, Error, Grant, HomeWrite, Limits, Mode, OpenOptions, Opened, Origin,
+    READ, Replica, Roots, WRITE,
 };
 use sync::{Accepted, Adoption, Incoming, Store, StoreError};
 
@@ -114,6 +114,19 @@ impl Space {
         let roots = home.candidate(now)?;
         let handle = next_handle(home.base(), roots, now).sign(&self.home);
         home.install_handle(now, handle)
+    }
+
+    /// The home writes these rows, and its next Handle covers them.
+    pub(crate) fn write(&self, home: &mut Local, writes: Vec<HomeWrite>) {
+        home.home_commit(NOW, [5; 8], self.home.public(), writes).expect("the home writes");
+        self.anchor(NOW, home);
+    }
+
+    /// The home's next Handle ends a writer after its commit `seq`.
+    pub(crate) fn cut(&self, home: &mut Local, writer: &WriterId, seq: u64) {
+        let cut = Cut { seq, tip: CommitId::ZERO, reason: 0 };
+        let row = HomeWrite { coll: system::cut(), key: Cut::key(writer), value: Some(cut.encode()) };
+        self.write(home, vec![row]);
     }
 }
 
