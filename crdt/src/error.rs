@@ -69,6 +69,12 @@ pub enum Error {
         /// Its number.
         n: u64,
     },
+    /// Evidence that is no proof of what it says.
+    #[error("evidence proves nothing: {reason}")]
+    Unproven {
+        /// Why not.
+        reason: &'static str,
+    },
     /// Text that a person gave and that does not parse.
     #[error("not a {what}")]
     Text {

@@ -1,5 +1,6 @@
 //! The laws that every set of commits keeps, checked against a naive reference.
 
+mod forks;
 mod history;
 mod reference;
 
@@ -12,6 +13,7 @@ use crate::commit::Commit;
 use crate::fold::{self, Effect, effects};
 use crate::id::Dot;
 use crate::vector::Vector;
+use forks::World;
 use history::{History, Step, steps};
 use reference::State;
 
@@ -183,4 +185,39 @@ proptest! {
     fn write_is_never_beaten_by_what_its_writer_saw(history in history()) {
         prop_assert_eq!(history.beaten_by_what_was_seen(), 0);
     }
+
+    /// A Cut takes commits out of the set, and state goes on being a function of the set.
+    #[test]
+    fn adopted_state_and_what_is_left_of_the_tail_are_the_union_of_what_counts(steps in forks::steps(1)) {
+        let mut world = World::play(&steps);
+        world.settle();
+        world.assert_converged();
+    }
+
+    #[test]
+    fn copies_of_one_writer_converge_without_a_home(steps in forks::steps(0)) {
+        let mut world = World::play(&steps);
+        world.settle();
+        world.assert_converged();
+        let states = world.states();
+        prop_assert!(states.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+}
+
+/// The histories above must be such that proofs come late and take something away.
+#[test]
+fn random_histories_fork_and_proofs_drop_what_was_held() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let mut runner = TestRunner::deterministic();
+    let (mut forked, mut rebuilt) = (0, 0);
+    for _ in 0..100 {
+        let steps = forks::steps(1).new_tree(&mut runner).expect("it draws").current();
+        let mut world = World::play(&steps);
+        world.settle();
+        forked += usize::from(!world.proofs().is_empty());
+        rebuilt += world.rebuilt_by_proof;
+    }
+    assert!(forked > 40 && rebuilt > 20, "{forked} of 100 forked, {rebuilt} proofs fell on something held");
 }

@@ -15,9 +15,10 @@ use crate::vector::Tip;
 use crate::view::lww::{Live, Losers, lww, supersedes_delete, supersedes_put};
 
 const REPLICA_COUNT: usize = 4;
+pub(super) const SPACE: SpaceId = SpaceId([1; 32]);
 
 /// One of each rule, and one whose losers are kept. The last replica is the home.
-const POLICIES: [(Policy, Losers); 4] = [
+pub(super) const POLICIES: [(Policy, Losers); 4] = [
     (Policy::Lww, Losers::Replace),
     (Policy::Copies, Losers::Keep),
     (Policy::GCounter, Losers::Replace),
@@ -109,14 +110,14 @@ fn header(by: usize, tip: &Tip, dot: Dot, hlc: Hlc) -> Header {
     let open = Open { device_key: device_key(by), closes: vec![], reissues: None };
     let open = (dot.seq == 1).then_some(open);
     let (writer, seq) = (dot.writer, dot.seq);
-    Header { space: SpaceId([1; 32]), writer, seq, prev: tip.id, hlc, base: 0, body_hash: [0; 32], open }
+    Header { space: SPACE, writer, seq, prev: tip.id, hlc, base: 0, body_hash: [0; 32], open }
 }
 
 fn body(mutation: Mutation) -> Body {
     Body { deps: vec![], mutations: vec![mutation] }
 }
 
-fn live(state: &State, coll: &CollId, key: &[u8]) -> Vec<Live> {
+pub(super) fn live(state: &State, coll: &CollId, key: &[u8]) -> Vec<Live> {
     let prefix = physical_prefix(coll, key);
     let under_key = state.iter().filter(|(key, _)| key.starts_with(&prefix));
     under_key

@@ -1,11 +1,12 @@
 //! Frozen bytes: a difference here is a change of format, and a second implementation that is wrong.
 
-use crdt::{Commit, Handle, Ring, Seal, Ticket, derive, key, proof, secret_hash};
+use crdt::{Commit, Evidence, Handle, Ring, Seal, Ticket, derive, key, proof, secret_hash};
 use data_encoding::HEXLOWER;
 use expect_test::{ExpectFile, expect_file};
 
 use crate::vectors::{
-    collections, commits, device, genesis, handles, home, home_writer, ring_record, space, ticket, tuples,
+    collections, commits, device, evidence, genesis, handles, home, home_writer, ring_record, space, ticket,
+    tuples,
 };
 
 fn line(name: impl std::fmt::Display, bytes: &[u8]) -> String {
@@ -53,6 +54,20 @@ fn seals_are_frozen() {
         line(name, &seal.encode())
     });
     check("name of a commit, the seal on it", lines, expect_file!["../../golden/seals.txt"]);
+}
+
+#[test]
+fn evidence_is_frozen() {
+    let lines = evidence().into_iter().map(|(name, evidence)| {
+        assert_eq!(Evidence::decode(&evidence.encode()), Ok(evidence.clone()));
+        let proof = evidence.check(space()).expect("it proves something");
+        line(format!("{name} {} {}", proof.writer, proof.seq), &evidence.encode())
+    });
+    check(
+        "name, writer and first commit proven against, bytes",
+        lines,
+        expect_file!["../../golden/evidence.txt"],
+    );
 }
 
 #[test]

@@ -2,9 +2,11 @@
 //! bytes for them.
 
 use ciborium::Value;
-use crdt::{BlobRef, Commit, CommitId, Dot, Handle, Header, Mutation, Op, Open, Payload, WriterId};
+use crdt::{
+    BlobRef, Commit, CommitId, Dot, Evidence, Handle, Header, Mutation, Op, Open, Payload, Strand, WriterId,
+};
 
-use crate::vectors::{commits, genesis, handles, ring_record, ticket};
+use crate::vectors::{commits, evidence, genesis, handles, ring_record, ticket};
 
 fn uint(value: u64) -> Value {
     Value::Integer(value.into())
@@ -96,6 +98,26 @@ fn commits_and_headers_read_the_same() {
     for (_, golden) in commits() {
         check(golden.encoded(), &commit(&golden));
         check(&golden.header().encode(), &header(golden.header()));
+    }
+}
+
+/// Strands, headers and seals stand in byte strings of their own, each bytes that something else has frozen.
+fn strand(strand: &Strand) -> Value {
+    let headers = list(&strand.headers, |header| bytes(&header.encode()));
+    Value::Array(vec![headers, bytes(&strand.seal.encode())])
+}
+
+#[test]
+fn evidence_reads_the_same() {
+    for (_, golden) in evidence() {
+        let (kind, public, strands) = match &golden {
+            Evidence::Fork(fork) => (1, fork.public, vec![&fork.one, &fork.other]),
+            Evidence::TakenBack(taken_back) => (2, taken_back.public, vec![&taken_back.strand]),
+        };
+        strands.iter().for_each(|part| check(&part.encode(), &strand(part)));
+        let strands = strands.iter().map(|strand| bytes(&strand.encode()));
+        let fields = [uint(kind), bytes(&public)].into_iter().chain(strands);
+        check(&golden.encode(), &Value::Array(fields.collect()));
     }
 }
 

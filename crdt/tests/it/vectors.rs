@@ -1,9 +1,9 @@
 //! The things whose bytes are frozen, made from constants.
 
 use crdt::{
-    BlobRef, Body, Class, CollId, Commit, CommitId, Descriptor, DeviceId, DeviceKey, Dot, Element, Genesis,
-    Handle, Header, Hlc, Mutation, Op, Open, Payload, Policy, RingRecord, Role, SpaceId, Ticket, Time,
-    WriterId, key, system,
+    BlobRef, Body, Class, CollId, Commit, CommitId, Descriptor, DeviceId, DeviceKey, Dot, Element, Evidence,
+    Fork, Genesis, Handle, Header, Hlc, Mutation, Op, Open, Payload, Policy, RingRecord, Role, Seal, SpaceId,
+    Strand, TakenBack, Ticket, Time, WriterId, key, system,
 };
 
 pub(crate) fn device(n: u8) -> DeviceKey {
@@ -203,6 +203,27 @@ fn extremes(pen: &mut Pen) -> [(&'static str, Commit); 4] {
         header.base = u64::MAX;
     });
     [("sizes", sizes), ("heads", heads), ("rows", rows), ("end-of-time", end_of_time)]
+}
+
+fn strand(n: u8, headers: Vec<Header>) -> Strand {
+    let last = headers.last().expect("a strand is not empty");
+    let seal = Seal::sign(&device(n), space(), last.writer, last.seq, last.id());
+    Strand { headers, seal }
+}
+
+/// A writer that parts at its second commit, and one that takes back what an earlier one of its device wrote.
+pub(crate) fn evidence() -> [(&'static str, Evidence); 2] {
+    let named = |name: &str| {
+        let found = commits().into_iter().find(|(known, _)| *known == name);
+        found.expect("it is among them").1.header().clone()
+    };
+    let (first, second, third) = (named("first"), named("overwrite"), named("delete"));
+    let twin = Header { body_hash: [0xbb; 32], ..second.clone() };
+    let one = strand(1, vec![first, second, third]);
+    let fork = Fork::find(device(1).public(), &one, &strand(1, vec![twin])).expect("they differ");
+    let again = strand(2, vec![named("reissues"), named("many-values")]);
+    let taken_back = TakenBack::find(device(2).public(), again).expect("it takes something back");
+    [("fork", Evidence::Fork(fork)), ("taken-back", Evidence::TakenBack(taken_back))]
 }
 
 pub(crate) fn ring_record() -> RingRecord {
