@@ -369,7 +369,9 @@ fn open_live(
     if mode == Mode::ReadOnly {
         return Ok(Live { replica, home: None, registry });
     }
-    let options = HomeOptions { key: key.clone(), seed: clock::seed(), fingerprint: fingerprint::of(path)? };
+    let fingerprint = fingerprint::of(path)?;
+    replica.name_folder(fingerprint.0)?;
+    let options = HomeOptions { key: key.clone(), seed: clock::seed(), fingerprint };
     let home = Home::open(options, &mut replica, now, &mut registry)?;
     match home.duty() {
         Duty::NotHome => return Ok(Live { replica, home: None, registry }),

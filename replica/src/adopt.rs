@@ -3,23 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use btree::{Fresh, Hash, Kind, Nodes, Source, Value};
+use btree::{Fresh, Hash, Kind, Source, Value};
 use crdt::fold::batch_effects;
-use crdt::{Commit, Effect, Handle, Ring, Time, Tip, WriterId};
+use crdt::{Commit, Effect, Handle, Ring, Time, Tip, WriterId, system};
 use disk::Disk;
 use sync::{Adoption, Offer};
 
-use crate::changes::Changes;
-use crate::checkpoint::{fold_overlay, vector_row, write_pack};
+use crate::base::roots_of;
+use crate::checkpoint::vector_row;
+use crate::cuts::Cuts;
 use crate::error::Error;
-use crate::history::vector_changes;
 use crate::home::Roots;
-use crate::manifest::{Manifest, RECENT_MAX};
-use crate::overlay::Overlay;
 use crate::record::{self, Record};
 use crate::replica::Replica;
 use crate::tail::Place;
-use crate::view::{View, tip_in};
+use crate::view::View;
 
 /// The rules of folding that this software knows.
 pub(crate) const FOLD_VERSION: u64 = 1;
@@ -33,6 +31,15 @@ struct Covered {
     /// Home commits that are folded already: this replica is the home.
     own_home: Vec<Commit>,
     tips: Vec<(WriterId, Tip)>,
+}
+
+impl Covered {
+    /// Whether it says anything new on who may write how far.
+    fn changes_rights(&self) -> bool {
+        let rights = [system::acl(), system::cut(), system::meta()];
+        let home = self.own_home.iter().chain(self.new_home.iter().map(Arc::as_ref));
+        home.flat_map(|commit| &commit.body().mutations).any(|mutation| rights.contains(&mutation.coll))
+    }
 }
 
 impl<D: Disk> Replica<D> {
@@ -58,13 +65,6 @@ impl<D: Disk> Replica<D> {
     /// A Handle that this replica may adopt: known rules, signed by the ring in force.
     pub(crate) fn check_handle(&self, handle: &Handle) -> Result<(), Error> {
         check_handle(&self.ring, self.space, handle)
-    }
-
-    /// Moves the base, by one manifest write, to a Handle whose trees are in the packs.
-    pub(crate) fn move_base(&mut self, now: Time, handle: Handle) -> Result<(), Error> {
-        let nodes = self.pending.nodes.clone();
-        self.write_base(now, &handle, &nodes, self.manifest.clone())?;
-        self.take_base(handle, nodes)
     }
 
     fn longer_ring(&self, offer: &Offer) -> Result<Ring, Error> {
@@ -170,6 +170,7 @@ impl<D: Disk> Replica<D> {
             Record::Commit(commit)
             | Record::Received(commit)
             | Record::Home(commit)
+            | Record::Reissued(commit)
             | Record::Noted(commit, _) => Ok(commit),
             _ => Err(Error::BadRecord { position: place.position.0, reason: "it is not a commit" }),
         }
@@ -186,7 +187,15 @@ impl<D: Disk> Replica<D> {
         if roots.data != Hash(handle.data_root) {
             return Err(Error::Divergence { version: handle.version, root: "data" });
         }
+        let is_steady = self.is_steady(&handle, &fresh, &covered)?;
         let places = self.log_home_commits(&covered.new_home)?;
+        if !is_steady {
+            self.rebuild_on(now, handle, fresh, &covered.new_home)?;
+            for (commit, place) in covered.new_home.iter().zip(places) {
+                self.tail.push_covered_home(commit.dot(), place);
+            }
+            return Ok(Adoption::Adopted);
+        }
         let nodes = self.write_nodes(&handle, fresh, self.manifest.clone())?;
         self.write_base(now, &handle, &nodes, self.manifest.clone())?;
         // Everything covered that was not folded here is a home's, so local and its log position stay.
@@ -199,6 +208,21 @@ impl<D: Disk> Replica<D> {
         Ok(Adoption::Adopted)
     }
 
+    /// Whether local may stay as it is: no writer that is held or covered ends elsewhere now, and nothing held drops out.
+    fn is_steady(&self, handle: &Handle, fresh: &Fresh, covered: &Covered) -> Result<bool, Error> {
+        let roots = roots_of(handle);
+        let before = self.pending.cuts()?;
+        let after = Cuts::new(Source::new(&self.pending.nodes, fresh), roots)?;
+        let held = self.tail.writers().map(|(writer, _)| writer);
+        for writer in held.chain(covered.tips.iter().map(|(writer, _)| writer)) {
+            if before.cut(writer)? != after.cut(writer)? {
+                return Ok(false);
+            }
+        }
+        // Else everything held is as good as it was.
+        Ok(!covered.changes_rights() || !self.drops_any(fresh, roots)?)
+    }
+
     /// Logs the home commits that an adoption folds. A crash before the manifest leaves them without effect:
     /// recovery counts a home's commit only when the base covers it.
     fn log_home_commits(&mut self, commits: &[Arc<Commit>]) -> Result<Vec<Place>, Error> {
@@ -209,129 +233,6 @@ impl<D: Disk> Replica<D> {
             self.visible_end = self.stop_on_error(flushed)?;
         }
         Ok(places)
-    }
-
-    /// New nodes in a pack of their own, durable: a manifest must never name a root whose nodes may be lost.
-    fn write_nodes(
-        &mut self,
-        handle: &Handle,
-        fresh: Fresh,
-        mut manifest: Manifest,
-    ) -> Result<Nodes<D>, Error> {
-        if fresh.is_empty() {
-            return Ok(self.pending.nodes.clone());
-        }
-        let name = self.next_pack_name();
-        manifest.base = handle.clone();
-        let pack = write_pack(&self.pending.nodes, &name, fresh, &mut manifest)?;
-        Ok(self.pending.nodes.with_pack(&pack)?)
-    }
-
-    /// One manifest write that names this base and these packs.
-    fn write_base(
-        &mut self,
-        now: Time,
-        handle: &Handle,
-        nodes: &Nodes<D>,
-        mut manifest: Manifest,
-    ) -> Result<(), Error> {
-        let before = std::mem::replace(&mut manifest.base, handle.clone());
-        if before.version > 0 {
-            manifest.recent.push((before.version, Hash(before.vv_root)));
-        }
-        let excess = manifest.recent.len().saturating_sub(RECENT_MAX);
-        manifest.recent.drain(..excess);
-        manifest.ring = self.ring.records().to_vec();
-        manifest.packs = nodes.packs();
-        self.write_manifest(now, manifest)
-    }
-
-    /// The manifest says so: the base is this Handle now, for the owner and, in the same step, for readers.
-    fn take_base(&mut self, handle: Handle, nodes: Nodes<D>) -> Result<(), Error> {
-        let before = Hash(self.pending.base.vv_root);
-        let after = Hash(handle.vv_root);
-        for (writer, tip) in vector_changes(&nodes, &before, &after)? {
-            self.tail.cover(&writer, tip.seq);
-        }
-        let mut covered: BTreeMap<WriterId, u64> = BTreeMap::new();
-        for writer in self.heads.writers() {
-            covered.insert(writer, tip_in(&nodes, &after, &writer)?.map_or(0, |tip| tip.seq));
-        }
-        self.heads.forget(|dot| covered.get(&dot.writer).is_some_and(|seq| *seq >= dot.seq));
-        self.pending.base = Arc::new(handle);
-        self.pending.nodes = nodes;
-        self.pending.change = self.changes.version();
-        self.fetch = None;
-        self.show();
-        Ok(())
-    }
-
-    /// Takes a fetched Handle: its trees with the tail folded in are the new local trees.
-    pub(crate) fn adopt_rebuilt(&mut self, now: Time, handle: Handle, mut fresh: Fresh) -> Result<(), Error> {
-        self.flush()?;
-        let roots = Roots { data: Hash(handle.data_root), vector: Hash(handle.vv_root) };
-        let overlay = self.replay_tail(&roots.vector, &fresh)?;
-        let mut manifest = self.manifest.clone();
-        manifest.local = fold_overlay(&self.pending.nodes, &mut fresh, roots, &overlay)?;
-        manifest.position = self.visible_end;
-        manifest.notes = self.notes.visible();
-        let local = manifest.local;
-        let nodes = self.write_nodes(&handle, fresh, manifest.clone())?;
-        self.write_base(now, &handle, &nodes, manifest)?;
-        self.pending.local = local;
-        self.pending.overlay = Overlay::default();
-        // Keys may have changed that no commit here told of.
-        self.changes.reset();
-        self.clock.observe(now, handle.hlc);
-        self.take_base(handle, nodes)?;
-        self.tidy_packs(now)
-    }
-
-    /// The commits held that the Handle does not cover, folded in log order, and every value no pack holds.
-    fn replay_tail(&mut self, root: &Hash, fresh: &Fresh) -> Result<Overlay, Error> {
-        let mut overlay = Overlay::default();
-        for (hash, bytes) in &self.pending.overlay.blobs {
-            overlay.add_blob(*hash, bytes.clone());
-        }
-        for place in self.above(root, fresh)? {
-            let commit = self.read_commit(place)?;
-            overlay.fold(&commit, &mut self.changes);
-        }
-        Ok(overlay)
-    }
-
-    /// The trees of the base with the tail folded in: what local and overlay together should be.
-    pub(crate) fn fold_tail(&self, fresh: &mut Fresh) -> Result<Roots, Error> {
-        let base = self.pending.base_roots();
-        let mut overlay = Overlay::default();
-        let mut untold = Changes::new(0);
-        for place in self.above(&base.vector, fresh)? {
-            overlay.fold(&self.read_commit(place)?, &mut untold);
-        }
-        fold_overlay(&self.pending.nodes, fresh, base, &overlay)
-    }
-
-    /// Where the commits lie that a vector does not cover, in log order: what a commit needs lies before it, or below
-    /// the vector.
-    fn above(&self, root: &Hash, fresh: &Fresh) -> Result<Vec<Place>, Error> {
-        let mut above = Vec::new();
-        let source = Source::new(&self.pending.nodes, fresh);
-        for (writer, tail) in self.tail.writers() {
-            let covered = tip_in(source, root, writer)?.unwrap_or(Tip::START);
-            if let Some(place) = tail.place(covered.seq)
-                && self.read_commit(place)?.id() != covered.id
-            {
-                return Err(Error::Fork { writer: *writer, seq: covered.seq });
-            }
-            let first = tail.first().max(covered.seq + 1);
-            above.extend((first..=tail.last()).filter_map(|seq| tail.place(seq)));
-        }
-        for (dot, place) in self.tail.uncovered_home() {
-            let covered = tip_in(source, root, &dot.writer)?.map_or(0, |tip| tip.seq);
-            above.extend((dot.seq > covered).then_some(place));
-        }
-        above.sort_unstable_by_key(|place| place.position);
-        Ok(above)
     }
 }
 

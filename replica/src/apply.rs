@@ -66,7 +66,7 @@ impl<D: Disk> Replica<D> {
         self.check_room()?;
         self.notes.check_room(&transaction.notes)?;
         check_size(&transaction, transaction.inline_bytes())?;
-        let (writer, tip) = self.author.writer(now, class, &mut self.clock);
+        let (writer, tip) = self.open_writer(now, class)?;
         let tip = self.reach_heads(now, writer, tip, class)?;
         let hlc = self.time_after(now, &tip);
         let draft = Draft { writer, tip, hlc, key: self.device.public() };
@@ -77,6 +77,28 @@ impl<D: Disk> Replica<D> {
         check_size(&transaction, commit.encoded().len())?;
         self.keep_blobs(transaction.blobs)?;
         Ok(self.write(now, &commit, &transaction.notes)?)
+    }
+
+    /// The writer of a class and its tip. A copy of the running process draws the same names: one that is known already is
+    /// another's.
+    fn open_writer(&mut self, now: Time, class: Class) -> Result<(WriterId, Tip), Error> {
+        loop {
+            let (writer, tip) = self.author.writer(now, class, &mut self.clock);
+            if tip.seq > 0 || self.pending.tip(&writer)?.is_none() {
+                return Ok((writer, tip));
+            }
+            self.author.close(&writer);
+        }
+    }
+
+    /// A name that no writer known here has.
+    pub(crate) fn draw_writer(&mut self, class: Class) -> Result<WriterId, Error> {
+        loop {
+            let writer = self.author.draw(class);
+            if self.pending.tip(&writer)?.is_none() {
+                return Ok(writer);
+            }
+        }
     }
 
     /// The commit that follows `draft.tip`.

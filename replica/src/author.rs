@@ -44,7 +44,20 @@ impl Author {
         self.open.iter().flatten().any(|(open, _)| open == writer)
     }
 
-    fn draw(&mut self, class: Class) -> WriterId {
+    /// The open writers, each where it stands.
+    pub(crate) fn writers(&self) -> impl Iterator<Item = (WriterId, Tip)> {
+        self.open.iter().flatten().copied()
+    }
+
+    /// Nothing more is written under this name: the next commit of its class opens another.
+    pub(crate) fn close(&mut self, writer: &WriterId) {
+        for open in &mut self.open {
+            open.take_if(|(open, _)| open == writer);
+        }
+    }
+
+    /// A writer that no open of this replica has had.
+    pub(crate) fn draw(&mut self, class: Class) -> WriterId {
         let mut drawn = self.seed.to_vec();
         drawn.push(class as u8);
         drawn.extend_from_slice(&self.drawn.to_be_bytes());

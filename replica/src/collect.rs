@@ -79,6 +79,7 @@ impl<D: Disk> Replica<D> {
         let added = self.pending.overlay.entries.values().flatten();
         blobs.extend(added.filter_map(|added| blob_of(&added.payload)));
         live.extend(blobs);
+        live.extend(self.inbox_blobs()?);
         Ok(live)
     }
 

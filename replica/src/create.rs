@@ -70,6 +70,8 @@ fn first_manifest(options: &CreateOptions) -> Manifest {
         packs: Vec::new(),
         segments: Vec::new(),
         claim: Vec::new(),
+        void: Vec::new(),
+        inbox: Vec::new(),
     }
 }
 

@@ -113,6 +113,9 @@ pub enum Error {
         /// Its name.
         hash: btree::Hash,
     },
+    /// A piece of the inbox that decodes to nothing a replica writes.
+    #[error("the inbox is damaged; the rest of the replica is not")]
+    BadInbox,
     /// A stored entry that decodes to nothing a fold writes.
     #[error("a tree entry is damaged: {reason}")]
     BadEntry {

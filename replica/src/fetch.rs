@@ -96,7 +96,7 @@ impl<D: Disk> Replica<D> {
             }
         }
         fresh.keep_trees(&roots);
-        self.adopt_rebuilt(now, handle, fresh)?;
+        self.rebuild_on(now, handle, fresh, &[])?;
         Ok(Adoption::Adopted)
     }
 

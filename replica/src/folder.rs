@@ -18,7 +18,24 @@ pub(crate) const WAL: &str = "wal";
 /// The folder of what the log let go.
 pub(crate) const ARCHIVE: &str = "archive";
 
+/// The note that names the folder in which this replica was first opened.
+const FOLDER_NOTE: &[u8] = b"replica/folder";
+
 impl<D: Disk> Replica<D> {
+    /// Says in which folder this replica is, by something that a copy of the folder does not share.
+    ///
+    /// In a copy nothing is written again that a cut takes away: the other one may do it too. It goes to the inbox.
+    pub fn name_folder(&mut self, fingerprint: [u8; 32]) -> Result<(), Error> {
+        match self.notes(FOLDER_NOTE) {
+            Some(named) => self.is_copy = named != fingerprint,
+            None => {
+                self.note(FOLDER_NOTE, &fingerprint)?;
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a manifest count: the commit point of every move of base, local trees or log position.
     ///
     /// It goes to the slot that the last one is not in: should this write tear, the last one still opens the folder.
@@ -26,6 +43,7 @@ impl<D: Disk> Replica<D> {
         manifest.sequence = self.manifest.sequence + 1;
         manifest.log_start = self.log_needed(&manifest);
         manifest.segments = self.segments_needed(&manifest);
+        manifest.void.retain(|(_, to)| *to > manifest.log_start);
         let slot = 1 - self.slot;
         let body = manifest.encode();
         match self.slots.write(slot, &body) {

@@ -76,7 +76,7 @@ impl<D: Disk> Replica<D> {
         if handle.version != self.base().version + 1 || roots != self.manifest.local {
             return Err(Error::NotCandidate { version: handle.version });
         }
-        self.move_base(now, handle)
+        self.install(now, handle)
     }
 
     /// What the home keeps in the manifest for itself; empty on a replica that is no home.

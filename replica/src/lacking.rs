@@ -113,7 +113,9 @@ impl<'a, D: Disk> Lacking<'a, D> {
         let seq = self.sent.get(writer)?.checked_add(1)?;
         let tail = self.replica.tail.writer(writer)?;
         let (visible, _) = tail.visible()?;
-        if seq <= visible { tail.place(seq).map(|place| (seq, place)) } else { None }
+        // What lost its seal to a drop goes no further than its author brings it.
+        let last = if self.replica.is_own(writer) { visible } else { visible.min(tail.sealed()) };
+        if seq <= last { tail.place(seq).map(|place| (seq, place)) } else { None }
     }
 
     fn queue(&mut self, writer: &WriterId) {

@@ -11,6 +11,8 @@ use crate::home::Roots;
 
 const FORMAT: u64 = 1;
 const FIELDS: usize = 17;
+/// A list of what few replicas ever have; absent where it would be empty.
+const FIELDS_MAX: usize = FIELDS + 1;
 /// Versions that stay computable for a peer that missed a few Handles.
 pub(crate) const RECENT_MAX: usize = 32;
 
@@ -40,12 +42,20 @@ pub(crate) struct Manifest {
     pub(crate) segments: Vec<(String, u64)>,
     /// What the home keeps here, opaque; empty on a replica that is no home.
     pub(crate) claim: Vec<u8>,
+    /// Stretches of the log that never counted: each began with a batch whose manifest never came.
+    pub(crate) void: Vec<(Position, Position)>,
+    /// Pieces of the inbox, in packs, oldest first.
+    pub(crate) inbox: Vec<Hash>,
 }
 
 impl Manifest {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
-        out.array(FIELDS).uint(FORMAT).uint(self.sequence).uint(self.opens);
+        let has_more = !self.void.is_empty() || !self.inbox.is_empty();
+        out.array(if has_more { FIELDS_MAX } else { FIELDS })
+            .uint(FORMAT)
+            .uint(self.sequence)
+            .uint(self.opens);
         out.bytes(&self.genesis.encode());
         out.array(self.ring.len());
         for record in &self.ring {
@@ -73,6 +83,16 @@ impl Manifest {
         out.bytes(&self.claim);
         // Places that the format keeps for pins, evidence and published marks.
         out.array(0).array(0).array(0);
+        if has_more {
+            out.array(2).array(self.void.len());
+            for (from, to) in &self.void {
+                out.array(2).uint(from.0).uint(to.0);
+            }
+            out.array(self.inbox.len());
+            for piece in &self.inbox {
+                out.bytes(&piece.0);
+            }
+        }
         out.finish()
     }
 
@@ -88,7 +108,11 @@ impl Manifest {
 }
 
 fn decode_fields(input: &mut Decoder<'_>) -> Result<Manifest, crdt::Error> {
-    input.array_of(FIELDS)?;
+    let at = input.position();
+    let fields = input.array()?;
+    if fields != FIELDS && fields != FIELDS_MAX {
+        return Err(crdt::Error::Encoding { at, problem: Problem::Length });
+    }
     let found = input.uint()?;
     if found != FORMAT {
         return Err(crdt::Error::UnknownVersion { what: "manifest", found });
@@ -113,6 +137,7 @@ fn decode_fields(input: &mut Decoder<'_>) -> Result<Manifest, crdt::Error> {
     for _ in 0..3 {
         input.array_of(0)?;
     }
+    let (void, inbox) = if fields == FIELDS_MAX { decode_more(input)? } else { Default::default() };
     let notes = notes.into_iter().collect();
     Ok(Manifest {
         sequence,
@@ -128,7 +153,24 @@ fn decode_fields(input: &mut Decoder<'_>) -> Result<Manifest, crdt::Error> {
         packs,
         segments,
         claim,
+        void,
+        inbox,
     })
+}
+
+type More = (Vec<(Position, Position)>, Vec<Hash>);
+
+fn decode_more(input: &mut Decoder<'_>) -> Result<More, crdt::Error> {
+    let at = input.position();
+    input.array_of(2)?;
+    let void =
+        list(input, |input| pair(input, |input| Ok((Position(input.uint()?), Position(input.uint()?)))))?;
+    let inbox = list(input, |input| Ok(Hash(input.fixed()?)))?;
+    let is_sorted = void.iter().all(|(from, to)| from < to) && void.is_sorted_by(|a, b| a.1 <= b.0);
+    if !is_sorted || (void.is_empty() && inbox.is_empty()) {
+        return Err(crdt::Error::Encoding { at, problem: Problem::Order });
+    }
+    Ok((void, inbox))
 }
 
 fn list<T>(
@@ -229,6 +271,8 @@ mod tests {
             packs: (0..packs).map(pack).collect(),
             segments: vec![("00000000000000000000.log".into(), 0)],
             claim: vec![1; 40],
+            void: vec![(Position(u64::MAX - 1), Position(u64::MAX))],
+            inbox: vec![Hash([6; 32]); 64],
             genesis,
         }
     }

@@ -118,6 +118,8 @@ pub struct Opened {
     pub replayed: u64,
     /// Received commits whose unit a crash left without its end: never acknowledged, so dropped.
     pub unsealed: u64,
+    /// A batch that takes the place of dropped commits was there without its manifest, and was cut off.
+    pub undone: bool,
     /// The torn tail that was cut, if any.
     pub cut: Option<wal::Cut>,
 }

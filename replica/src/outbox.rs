@@ -102,7 +102,7 @@ impl<D: Disk> Replica<D> {
     }
 
     /// Whether this device may seal a writer: its own, of this run or an earlier one.
-    fn is_own(&self, writer: &WriterId) -> bool {
+    pub(crate) fn is_own(&self, writer: &WriterId) -> bool {
         writer.device() == self.device.id()
     }
 

@@ -42,6 +42,15 @@ impl Overlay {
     /// Folds one ready commit and tells `changes` which keys it touched.
     pub(crate) fn fold(&mut self, commit: &Commit, changes: &mut Changes) {
         changes.begin();
+        self.fold_each(commit, |physical| changes.push(physical));
+    }
+
+    /// The same where nobody is to be told.
+    pub(crate) fn fold_quietly(&mut self, commit: &Commit) {
+        self.fold_each(commit, drop);
+    }
+
+    fn fold_each(&mut self, commit: &Commit, mut tell: impl FnMut(Arc<[u8]>)) {
         for effect in crdt::effects(commit) {
             let physical: Arc<[u8]> = match effect {
                 Effect::Remove(physical) => {
@@ -55,7 +64,7 @@ impl Overlay {
                     physical
                 }
             };
-            changes.push(physical);
+            tell(physical);
         }
         self.vector.insert(commit.header().writer, commit.tip());
     }

@@ -1,6 +1,8 @@
 //! What the log holds: the kinds of records and the bytes of each.
 
-use crdt::{Commit, Decoder, Encoder, Seal};
+use std::collections::BTreeMap;
+
+use crdt::{Commit, Decoder, Encoder, Seal, WriterId};
 use wal::Position;
 
 use crate::error::Error;
@@ -25,6 +27,11 @@ pub(crate) const UNIT: u8 = 7;
 /// Kind of the encoding of a commit in a received unit.
 pub(crate) const RECEIVED: u8 = 8;
 
+/// Kind of the head of a batch that a coming manifest completes: what is dropped, before what takes its place.
+pub(crate) const REBUILD: u8 = 9;
+/// Kind of the encoding of a commit of such a batch.
+pub(crate) const REISSUED: u8 = 10;
+
 /// Key and value of a local note; an empty value takes it away.
 pub(crate) type Note = (Vec<u8>, Vec<u8>);
 
@@ -45,6 +52,11 @@ pub(crate) enum Record {
     Note(Note),
     /// A commit of the home that this replica is: held before any Handle covers it.
     Home(Commit),
+    /// The manifest of this sequence takes each of these writers' commits from a number on out of the tail. It counts only
+    /// with that manifest, and so does what follows.
+    Rebuild(u64, BTreeMap<WriterId, u64>),
+    /// A commit that takes the place of dropped ones.
+    Reissued(Commit),
     /// A local commit with the notes that are durable exactly when it is.
     Noted(Commit, Vec<Note>),
 }
@@ -63,6 +75,11 @@ impl Record {
             BLOB => Ok(Self::Blob(payload.to_vec())),
             NOTE => Ok(Self::Note(decode_note(payload).map_err(|_| bad("a note"))?)),
             HOME => Ok(Self::Home(Commit::decode(payload)?)),
+            REBUILD => {
+                let (sequence, ends) = decode_rebuild(payload).map_err(|_| bad("the head of a rebuild"))?;
+                Ok(Self::Rebuild(sequence, ends))
+            }
+            REISSUED => Ok(Self::Reissued(Commit::decode(payload)?)),
             NOTED => {
                 let (commit, notes) = decode_noted(payload)?;
                 Ok(Self::Noted(commit, notes))
@@ -74,10 +91,12 @@ impl Record {
     /// The commit in it, if there is one.
     pub(crate) fn commit(&self) -> Option<&Commit> {
         match self {
-            Self::Commit(commit) | Self::Received(commit) | Self::Home(commit) | Self::Noted(commit, _) => {
-                Some(commit)
-            }
-            Self::Unit(..) | Self::Seal(_) | Self::Blob(_) | Self::Note(_) => None,
+            Self::Commit(commit)
+            | Self::Received(commit)
+            | Self::Home(commit)
+            | Self::Reissued(commit)
+            | Self::Noted(commit, _) => Some(commit),
+            Self::Rebuild(..) | Self::Unit(..) | Self::Seal(_) | Self::Blob(_) | Self::Note(_) => None,
         }
     }
 }
@@ -99,6 +118,16 @@ pub(crate) fn unit(commits: usize, seals: usize) -> Vec<u8> {
     out.finish()
 }
 
+/// The head of a batch for the manifest of this sequence: each writer with the first number that counts no more.
+pub(crate) fn rebuild(sequence: u64, ends: &BTreeMap<WriterId, u64>) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.array(2).uint(sequence).array(ends.len());
+    for (writer, from) in ends {
+        out.array(2).bytes(writer.as_bytes()).uint(*from);
+    }
+    out.finish()
+}
+
 /// A note by itself.
 pub(crate) fn note(note: &Note) -> Vec<u8> {
     let mut out = Encoder::new();
@@ -116,6 +145,20 @@ fn decode_unit(payload: &[u8]) -> Result<(u64, u64), crdt::Error> {
     let counts = (input.uint()?, input.uint()?);
     input.finish()?;
     Ok(counts)
+}
+
+fn decode_rebuild(payload: &[u8]) -> Result<(u64, BTreeMap<WriterId, u64>), crdt::Error> {
+    let mut input = Decoder::new(payload);
+    input.array_of(2)?;
+    let sequence = input.uint()?;
+    let count = input.array()?;
+    let mut ends = BTreeMap::new();
+    for _ in 0..count {
+        input.array_of(2)?;
+        ends.insert(WriterId(input.fixed()?), input.uint()?);
+    }
+    input.finish()?;
+    Ok((sequence, ends))
 }
 
 fn decode_note(payload: &[u8]) -> Result<Note, crdt::Error> {

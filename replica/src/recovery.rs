@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use btree::{Kind, Nodes, Salt};
-use crdt::{Clock, Commit, Ring, Seal, Time, WriterId};
+use btree::{Nodes, Salt};
+use crdt::{Clock, Ring, Time};
 use disk::Disk;
-use wal::{Log, Options, Position};
+use wal::{Log, Options};
 
 use crate::author::Author;
 use crate::candidate::{Candidate, InSlots, copies};
@@ -18,12 +18,12 @@ use crate::manifest::Manifest;
 use crate::notes::Notes;
 use crate::options::{Mode, OpenOptions, Opened, Source};
 use crate::overlay::Overlay;
-use crate::record::Record;
+use crate::replay::Replay;
 use crate::replica::Replica;
 use crate::retired::{Leaving, Retired};
 use crate::slots::Slots;
 use crate::snapshot::Snapshot;
-use crate::tail::{Place, Tail};
+use crate::tail::Tail;
 use crate::view::View;
 
 impl<D: Disk> Replica<D> {
@@ -55,6 +55,7 @@ impl<D: Disk> Replica<D> {
             version: replica.base().version,
             replayed: replay.folded,
             unsealed: replay.unsealed,
+            undone: replay.undone,
             cut: recovered.cut,
         };
         Ok((replica, opened))
@@ -105,183 +106,6 @@ impl<D: Disk> Replica<D> {
         let mut names = self.disk.list(WAL).map_err(failed)?;
         names.retain(|name| *name < first.name);
         if names.is_empty() { Ok(()) } else { self.archive_segments(names) }
-    }
-
-    /// Reads the log: what lies above the base is the tail, and what lies after the checkpoint is folded.
-    fn replay(&mut self, now: Time, replay: &mut Replay) -> Result<(), Error> {
-        let start = self.manifest.log_start;
-        // The log cannot be lent out while what it holds changes the replica: a few entries at a time.
-        let mut next = start;
-        loop {
-            let batch = self.log.entries(next).take(REPLAY_BATCH).collect::<Result<Vec<_>, _>>()?;
-            let Some(last) = batch.last() else { break };
-            next = last.next;
-            for entry in batch {
-                let len = u32::try_from(entry.payload.len()).expect("the log refuses longer payloads");
-                let place = Place { position: entry.position, len };
-                let record = Record::decode(entry.position, entry.kind, &entry.payload)?;
-                self.replay_record(now, replay, record, place)?;
-            }
-        }
-        replay.give_up_unit();
-        Ok(())
-    }
-
-    fn replay_record(
-        &mut self,
-        now: Time,
-        replay: &mut Replay,
-        record: Record,
-        place: Place,
-    ) -> Result<(), Error> {
-        let is_in_unit = matches!(record, Record::Received(_) | Record::Seal(_));
-        if !is_in_unit {
-            replay.give_up_unit();
-        }
-        let is_new = place.position >= self.manifest.position;
-        match record {
-            Record::Unit(commits, seals) => replay.unit = Some(Unit::new(commits, seals)),
-            Record::Received(commit) => match &mut replay.unit {
-                Some(unit) => unit.commits.push((commit, place)),
-                // The log starts inside this unit: a Handle covers its first commits. It was whole, or nothing of it
-                // would lie below the checkpoint.
-                None if !is_new => self.replay_commit(now, replay, &commit, place)?,
-                None => {}
-            },
-            Record::Seal(seal) => match &mut replay.unit {
-                Some(unit) => {
-                    unit.seals.push((seal, place.position));
-                    self.replay_unit(now, replay)?;
-                }
-                None if !is_new => self.tail.push_seal(&seal.writer, seal.seq, place.position),
-                None => {}
-            },
-            Record::Blob(bytes) if is_new => {
-                let hash = self.pending.salt.hash(Kind::Chunk, &bytes);
-                if self.pending.blob_len(&hash).is_none() {
-                    self.pending.overlay.add_blob(hash, bytes.into());
-                }
-            }
-            Record::Note(note) if is_new => self.notes.set(note),
-            Record::Blob(_) | Record::Note(_) => {}
-            Record::Home(commit) => self.replay_commit(now, replay, &commit, place)?,
-            Record::Noted(commit, notes) => {
-                self.replay_commit(now, replay, &commit, place)?;
-                notes.into_iter().filter(|_| is_new).for_each(|note| self.notes.set(note));
-            }
-            Record::Commit(commit) => self.replay_unsealed(now, replay, &commit, place)?,
-        }
-        Ok(())
-    }
-
-    fn replay_unsealed(
-        &mut self,
-        now: Time,
-        replay: &mut Replay,
-        commit: &Commit,
-        place: Place,
-    ) -> Result<(), Error> {
-        let dot = commit.dot();
-        // A home's commit counts once a Handle covers it: this one may be left from an adoption cut short.
-        if dot.writer.is_home() && dot.seq > self.base_seq(replay, &dot.writer)? {
-            return Ok(());
-        }
-        self.replay_commit(now, replay, commit, place)
-    }
-
-    /// A received unit that is whole. One that is not was never acknowledged, and what follows it in the log was written
-    /// without it.
-    fn replay_unit(&mut self, now: Time, replay: &mut Replay) -> Result<(), Error> {
-        let Some(unit) = replay.unit.take_if(|unit| unit.is_whole()) else { return Ok(()) };
-        for (commit, place) in unit.commits {
-            self.replay_commit(now, replay, &commit, place)?;
-        }
-        for (seal, position) in unit.seals {
-            self.tail.push_seal(&seal.writer, seal.seq, position);
-        }
-        Ok(())
-    }
-
-    fn replay_commit(
-        &mut self,
-        now: Time,
-        replay: &mut Replay,
-        commit: &Commit,
-        place: Place,
-    ) -> Result<(), Error> {
-        let dot = commit.dot();
-        let is_covered = dot.seq <= self.base_seq(replay, &dot.writer)?;
-        if is_covered {
-            if dot.writer.is_home() {
-                self.tail.push_covered_home(dot, place);
-            }
-        } else if self.tail.next_of(&dot.writer).is_none_or(|next| next == dot.seq) {
-            self.tail.push(dot, commit.id(), place);
-            self.heads.observe(commit);
-        }
-        self.clock.observe(now, commit.header().hlc);
-        if place.position < self.manifest.position {
-            return Ok(());
-        }
-        let tip = self.pending.tip(&dot.writer)?.unwrap_or(crdt::Tip::START);
-        if dot.seq <= tip.seq {
-            return Ok(());
-        }
-        let reason = "a commit does not follow its writer's last";
-        commit.follows(&tip).map_err(|_| Error::BadRecord { position: place.position.0, reason })?;
-        self.pending.overlay.fold(commit, &mut self.changes);
-        self.pending.change = self.changes.version();
-        replay.folded += 1;
-        Ok(())
-    }
-
-    /// How far the base covers a writer, looked up once.
-    fn base_seq(&self, replay: &mut Replay, writer: &WriterId) -> Result<u64, Error> {
-        if let Some(seq) = replay.base.get(writer) {
-            return Ok(*seq);
-        }
-        let seq = self.pending.base_tip(writer)?.map_or(0, |tip| tip.seq);
-        replay.base.insert(*writer, seq);
-        Ok(seq)
-    }
-}
-
-/// Entries read at once: enough to be quick, few enough for a small memory.
-const REPLAY_BATCH: usize = 256;
-
-/// What a replay keeps in mind.
-#[derive(Default)]
-struct Replay {
-    /// The received unit being read.
-    unit: Option<Unit>,
-    base: BTreeMap<WriterId, u64>,
-    folded: u64,
-    unsealed: u64,
-}
-
-/// A received unit, as far as it was read.
-struct Unit {
-    commit_count: u64,
-    seal_count: u64,
-    commits: Vec<(Commit, Place)>,
-    seals: Vec<(Seal, Position)>,
-}
-
-impl Replay {
-    /// The rest of a unit is not there.
-    fn give_up_unit(&mut self) {
-        let unit = self.unit.take();
-        self.unsealed += unit.map_or(0, |unit| unit.commits.len() as u64);
-    }
-}
-
-impl Unit {
-    fn new(commit_count: u64, seal_count: u64) -> Self {
-        Self { commit_count, seal_count, commits: Vec::new(), seals: Vec::new() }
-    }
-
-    fn is_whole(&self) -> bool {
-        (self.commits.len() as u64, self.seals.len() as u64) == (self.commit_count, self.seal_count)
     }
 }
 
@@ -391,6 +215,7 @@ pub(crate) fn build<D: Disk>(parts: Parts<D>, options: &OpenOptions) -> Result<R
         limits: options.limits,
         mode: options.mode,
         is_stopped: false,
+        is_copy: false,
         last_error: None,
         visible_end: log.end(),
         marked_end: log.start(),

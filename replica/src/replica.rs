@@ -38,6 +38,8 @@ pub struct Replica<D: Disk> {
     pub(crate) limits: Limits,
     pub(crate) mode: Mode,
     pub(crate) is_stopped: bool,
+    /// This folder is a copy of the one that the replica was made in.
+    pub(crate) is_copy: bool,
     /// Why something received was not taken, when that was no fault of its sender.
     pub(crate) last_error: Option<String>,
     pub(crate) log: Log<D>,
@@ -48,7 +50,7 @@ pub struct Replica<D: Disk> {
     pub(crate) manifest: Manifest,
     /// Packs made by this open, for their names.
     pub(crate) packs_made: u64,
-    /// Collections since the open: what one took away, work that began before it may count on.
+    /// Collections and rebuilds since the open: what one took away, work that began before it may count on.
     pub(crate) collections: u64,
     /// Bytes of the values in packs, as far as they were counted.
     pub(crate) blob_len: Option<u64>,

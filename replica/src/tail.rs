@@ -78,6 +78,11 @@ impl WriterTail {
         Some(Place { position: *self.positions.get(index)?, len: self.lens[index] })
     }
 
+    /// The last number up to which a received seal vouches.
+    pub(crate) fn sealed(&self) -> u64 {
+        self.seals.back().map_or(0, |(sealed, _)| *sealed)
+    }
+
     /// Where all of them lie.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
         self.positions.iter().zip(&self.lens).map(|(position, len)| Place { position: *position, len: *len })
@@ -151,6 +156,52 @@ impl Tail {
         }
     }
 
+    /// Drops the commits of a writer from `from` on, and returns where the last one left lies, if one is.
+    pub(crate) fn drop_from(&mut self, writer: &WriterId, from: u64) -> Option<Place> {
+        if writer.is_home() {
+            self.drop_home(writer, from);
+            return None;
+        }
+        let tail = self.writers.get_mut(writer)?;
+        while !tail.positions.is_empty() && tail.last() >= from {
+            tail.positions.pop_back();
+            let len = tail.lens.pop_back().expect("as long as the positions");
+            self.commits -= 1;
+            self.bytes -= u64::from(len);
+        }
+        while tail.seals.back().is_some_and(|(sealed, _)| *sealed >= from) {
+            tail.seals.pop_back();
+        }
+        if tail.positions.is_empty() {
+            self.writers.remove(writer);
+            return None;
+        }
+        tail.place(tail.last())
+    }
+
+    /// The last commit of a writer, after those behind it were dropped.
+    pub(crate) fn end_at(&mut self, writer: &WriterId, id: CommitId) {
+        let Some(tail) = self.writers.get_mut(writer) else { return };
+        tail.tip = id;
+        let last = tail.last();
+        if tail.visible.is_some_and(|(seq, _)| seq > last) {
+            tail.visible = Some((last, id));
+        }
+    }
+
+    fn drop_home(&mut self, writer: &WriterId, from: u64) {
+        let dropped: Vec<Dot> = self
+            .uncovered_home()
+            .map(|(dot, _)| dot)
+            .filter(|dot| dot.writer == *writer && dot.seq >= from)
+            .collect();
+        for dot in dropped {
+            let commit = self.home.remove(&dot).expect("it was listed a moment ago");
+            self.commits -= 1;
+            self.bytes -= u64::from(commit.place.len);
+        }
+    }
+
     /// A covered home commit is no outbox any more, but stays known for near peers.
     fn cover_home(&mut self, writer: &WriterId, seq: u64) {
         for (_, commit) in self.home.range_mut(Dot::new(*writer, 0)..=Dot::new(*writer, seq)) {
@@ -199,6 +250,14 @@ impl Tail {
     /// Their bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Where all of them lie, in the order of the log: what a commit needs lies before it, or below the base.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let writers = self.writers.values().flat_map(WriterTail::places);
+        let mut places: Vec<Place> = writers.chain(self.uncovered_home().map(|(_, place)| place)).collect();
+        places.sort_unstable_by_key(|place| place.position);
+        places
     }
 
     /// Where the oldest of them starts.

@@ -89,6 +89,9 @@ impl<D: Disk> Replica<D> {
                 }
             };
             report.records += 1;
+            if self.void_at(entry.position).is_some() {
+                continue;
+            }
             match Record::decode(entry.position, entry.kind, &entry.payload) {
                 Ok(record) => self.verify_record(report, &mut tips, &record)?,
                 Err(error) => report.problems.push(sentence(&error)),
@@ -109,6 +112,10 @@ impl<D: Disk> Replica<D> {
                 report.problems.push(format!("commit {}: {error}", commit.dot()));
             }
             tips.insert(commit.dot().writer, commit.tip());
+        }
+        if let Record::Rebuild(_, ends) = record {
+            // Whatever follows of these writers need not follow what was dropped.
+            tips.retain(|writer, tip| ends.get(writer).is_none_or(|from| *from > tip.seq));
         }
         if let Record::Seal(seal) = record {
             report.seals += 1;

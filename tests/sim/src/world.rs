@@ -283,9 +283,10 @@ impl World {
             let seed = seed(&mut self.random);
             match machine.open(self.now, seed, &mut self.registry) {
                 Ok(opened) => {
-                    let replica::Opened { source, version, replayed, unsealed, cut } = opened;
-                    let found =
-                        format!("from {source:?}, {replayed} replayed, {unsealed} unsealed, cut {cut:?}");
+                    let replica::Opened { source, version, replayed, unsealed, undone, cut } = opened;
+                    let found = format!(
+                        "from {source:?}, {replayed} replayed, {unsealed} unsealed, undone {undone}, cut {cut:?}"
+                    );
                     self.note(index, What::Starts { space: 0, version, found });
                     self.harvest(index)?;
                     self.check(index)?;

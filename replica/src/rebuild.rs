@@ -1,0 +1,165 @@
+//! A Handle under which local cannot stay as it is: what is left of the tail is folded anew, and what was dropped of this
+//! device's own is written again in the same step.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use btree::Fresh;
+use crdt::{Commit, Handle, Time, WriterId};
+use disk::Disk;
+
+use crate::base::roots_of;
+use crate::checkpoint::fold_overlay;
+use crate::drops::Sorted;
+use crate::error::Error;
+use crate::home::Roots;
+use crate::overlay::Overlay;
+use crate::record;
+use crate::reissue::Reissue;
+use crate::replica::Replica;
+use crate::tail::Place;
+
+impl<D: Disk> Replica<D> {
+    /// Makes a Handle the base whose trees are here, and local what that Handle and the commits that still count give.
+    ///
+    /// The present base will do: what is known of forks may have changed meanwhile.
+    pub fn rebuild(&mut self, now: Time, handle: Handle) -> Result<(), Error> {
+        self.check_writable()?;
+        self.check_handle(&handle)?;
+        if handle.version < self.base().version {
+            return Err(Error::NotCandidate { version: handle.version });
+        }
+        let fresh = Fresh::new(self.pending.salt);
+        self.rebuild_on(now, handle, fresh, &[])
+    }
+
+    /// The same with a Handle whose trees are partly in `fresh`. `unseen` are home commits that it covers and that are not
+    /// folded here.
+    ///
+    /// One manifest write moves everything. The commits that take the place of dropped ones are in the log before it, in
+    /// a batch that names it; without it, recovery cuts that batch off.
+    pub(crate) fn rebuild_on(
+        &mut self,
+        now: Time,
+        handle: Handle,
+        mut fresh: Fresh,
+        unseen: &[Arc<Commit>],
+    ) -> Result<(), Error> {
+        // The base moves only while pending, visible and flushed are one: else a crash would split them.
+        self.flush()?;
+        let sorted = self.sort_tail(&fresh, roots_of(&handle))?;
+        let nodes = self.pending.nodes.clone();
+        let survivors = fold_overlay(&nodes, &mut fresh, roots_of(&handle), &sorted.overlay)?;
+        let reissue = self.reissue(&handle, &fresh, survivors, &sorted, unseen)?;
+        let local = fold_overlay(&nodes, &mut fresh, survivors, &reissue.overlay())?;
+        let has_batch = !sorted.dropped.is_empty();
+        let moved = self.write_rebuilt(now, handle, fresh, local, sorted, &reissue);
+        // A batch without its manifest must not meet another one of that number.
+        if has_batch {
+            self.stop_on_error(moved)?
+        } else {
+            moved?
+        }
+        self.tidy_packs(now)
+    }
+
+    fn write_rebuilt(
+        &mut self,
+        now: Time,
+        handle: Handle,
+        mut fresh: Fresh,
+        local: Roots,
+        mut sorted: Sorted,
+        reissue: &Reissue,
+    ) -> Result<(), Error> {
+        let ends = sorted.ends();
+        let mut manifest = self.manifest.clone();
+        manifest.inbox = self.add_to_inbox(&mut fresh, &reissue.items)?;
+        let places = self.log_reissue(&ends, &reissue.commits)?;
+        manifest.local = local;
+        manifest.position = self.visible_end;
+        manifest.notes = self.notes.visible();
+        let nodes = self.write_nodes(&handle, fresh, manifest.clone())?;
+        self.write_base(now, &handle, &nodes, manifest)?;
+        for (writer, from) in &ends {
+            self.drop_from(writer, *from)?;
+        }
+        for (commit, place) in reissue.commits.iter().zip(places) {
+            self.tail.push(commit.dot(), commit.id(), place);
+            sorted.heads.observe(commit);
+        }
+        self.heads = sorted.heads;
+        self.pending.local = local;
+        self.pending.overlay = Overlay::default();
+        // A checkpoint that began before holds what was dropped.
+        self.collections += 1;
+        // Keys may have changed that no commit here told of.
+        self.changes.reset();
+        self.clock.observe(now, handle.hlc);
+        self.take_base(handle, nodes)?;
+        ends.keys().for_each(|writer| self.author.close(writer));
+        Ok(())
+    }
+
+    /// Logs what was dropped and what takes its place as one batch for the coming manifest, durable.
+    fn log_reissue(
+        &mut self,
+        ends: &BTreeMap<WriterId, u64>,
+        commits: &[Commit],
+    ) -> Result<Vec<Place>, Error> {
+        if ends.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sequence = self.manifest.sequence + 1;
+        self.append(record::REBUILD, &record::rebuild(sequence, ends))?;
+        let places = commits.iter().map(|commit| self.append(record::REISSUED, commit.encoded()));
+        let places = places.collect::<Result<_, _>>()?;
+        let flushed = self.log.flush();
+        self.visible_end = self.stop_on_error(flushed)?;
+        Ok(places)
+    }
+
+    /// The commits of a writer from this number on are no part of the tail any more.
+    pub(crate) fn drop_from(&mut self, writer: &WriterId, from: u64) -> Result<(), Error> {
+        if let Some(last) = self.tail.drop_from(writer, from) {
+            let id = self.read_commit(last)?.id();
+            self.tail.end_at(writer, id);
+        }
+        Ok(())
+    }
+
+    /// Closes the writers of this open that the base ends, or covers otherwise than they were written here: a copy of
+    /// this device writes under their names too.
+    pub(crate) fn close_writers(&mut self) -> Result<(), Error> {
+        let cuts = self.pending.cuts()?;
+        let mut closed = Vec::new();
+        for (writer, tip) in self.author.writers() {
+            let base = cuts.tip(&writer)?;
+            let is_cloned =
+                base.is_some_and(|base| base.seq > tip.seq || (base.seq == tip.seq && base.id != tip.id));
+            if is_cloned || cuts.cut(&writer)?.is_some() {
+                closed.push(writer);
+            }
+        }
+        closed.iter().for_each(|writer| self.author.close(writer));
+        Ok(())
+    }
+
+    /// The trees of the base with the tail folded in: what local and overlay together should be.
+    pub(crate) fn fold_tail(&self, fresh: &mut Fresh) -> Result<Roots, Error> {
+        let mut overlay = Overlay::default();
+        for place in self.tail.places() {
+            overlay.fold_quietly(&self.read_commit(place)?);
+        }
+        fold_overlay(&self.pending.nodes, fresh, self.pending.base_roots(), &overlay)
+    }
+
+    /// What the Handles say of writers that an own home signs now, for those that came while it was on its way.
+    pub(crate) fn install(&mut self, now: Time, handle: Handle) -> Result<(), Error> {
+        let fresh = Fresh::new(self.pending.salt);
+        if self.drops_any(&fresh, roots_of(&handle))? {
+            return self.rebuild_on(now, handle, fresh, &[]);
+        }
+        self.move_base(now, handle)
+    }
+}
