@@ -2,6 +2,7 @@
 
 mod adoption;
 mod clocks;
+mod clones;
 mod collection;
 mod convergence;
 mod copies;

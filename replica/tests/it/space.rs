@@ -304,7 +304,7 @@ pub(crate) fn try_deliver_tail(now: Time, from: &mut Local, to: &mut Local) -> R
     }
 }
 
-fn own_fault(error: StoreError) -> Error {
+pub(crate) fn own_fault(error: StoreError) -> Error {
     match error {
         StoreError::Stopped(source) => *source.downcast().expect("a replica's error"),
         StoreError::Peer { detail, .. } => panic!("nobody else is to blame: {detail}"),

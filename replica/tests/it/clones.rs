@@ -1,0 +1,46 @@
+//! A machine that was copied while it ran: two go on under one name, and the home hears one of them first.
+
+use disk::MemoryDisk;
+use replica::ItemKind;
+use sync::{Accepted, Incoming, Store};
+
+use crate::space::{Local, NOW, Space, contents, deliver_handle, deliver_tail, set};
+
+/// Two copies of a device that go on under the same writer, of which the home hears the left.
+fn clone_of(left_writes: &[&str], right_writes: &[&str]) -> (Local, Local) {
+    let space = Space::new(2);
+    let disk = MemoryDisk::new(2);
+    let mut home = space.create(0, &MemoryDisk::new(1));
+    drop(space.create(1, &disk));
+    let (mut left, mut right) = (space.open(1, &disk.copy(), 9), space.open(1, &disk, 9));
+    left_writes.iter().for_each(|name| set(&mut left, name, "left"));
+    right_writes.iter().for_each(|name| set(&mut right, name, "right"));
+    deliver_tail(NOW, &mut left, &mut home);
+    space.anchor(NOW, &mut home);
+    deliver_handle(NOW, &mut home, &mut right);
+    (home, right)
+}
+
+fn check_clone(left_writes: &[&str], right_writes: &[&str], unconfirmed: usize) {
+    let (mut home, mut right) = clone_of(left_writes, right_writes);
+    assert!(contents(&right).values().all(|value| value == "left"), "{:?}", contents(&right));
+    let items = right.inbox().unwrap();
+    assert_eq!(items.len(), unconfirmed);
+    assert!(items.iter().all(|item| item.kind == ItemKind::Unconfirmed && item.commit.is_some()));
+    set(&mut right, "next", "left");
+    let incoming = right.next_commits(&Default::default(), 1 << 20).unwrap();
+    let (commits, blobs, seals) = (incoming.commits, incoming.blobs, incoming.seals);
+    let accepted = home.accept(NOW, Incoming { commits, blobs, seals }).expect("under a writer of its own");
+    assert_eq!(accepted, Accepted::Stored);
+    home.flush().unwrap();
+    assert_eq!(contents(&home).len(), left_writes.len() + 1);
+    assert_eq!(right.verify().unwrap().problems, [""; 0]);
+}
+
+#[test]
+fn clone_that_finds_another_history_under_its_name_lists_its_own_and_goes_on_under_another() {
+    check_clone(&["a"], &["b"], 1);
+    check_clone(&["a"], &["b", "c", "d"], 3);
+    check_clone(&["a", "b"], &["c"], 1);
+    check_clone(&["a", "b"], &[], 0);
+}
