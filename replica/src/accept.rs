@@ -35,9 +35,17 @@ impl<E: Into<Error>> From<E> for Turned {
 #[derive(Default)]
 struct Checked {
     tips: BTreeMap<WriterId, Tip>,
-    keys: BTreeMap<WriterId, [u8; 32]>,
+    bounds: BTreeMap<WriterId, Bound>,
     commits: Vec<Arc<Commit>>,
     blobs: BTreeMap<Hash, Vec<u8>>,
+}
+
+/// What the base says of a writer, looked up once for a unit.
+struct Bound {
+    /// Who seals its commits.
+    key: [u8; 32],
+    /// Its last number that counts, if anything bounds it.
+    end: Option<u64>,
 }
 
 impl<D: Disk> Replica<D> {
@@ -149,13 +157,19 @@ impl<D: Disk> Replica<D> {
         commit: &Commit,
     ) -> Result<(), Turned> {
         let dot = commit.dot();
-        let opened = (dot.seq == 1).then_some(commit.header().base);
-        cuts.authorise(&dot, opened)?.map_err(|reason| unauthorised(dot, reason))?;
-        if let Entry::Vacant(key) = checked.keys.entry(dot.writer) {
-            let grant = cuts.write_grant(&dot.writer)?.expect("it was authorised a moment ago");
-            key.insert(grant.public);
+        let bound = match checked.bounds.entry(dot.writer) {
+            Entry::Occupied(bound) => bound.into_mut(),
+            Entry::Vacant(vacant) => {
+                let opened = (dot.seq == 1).then_some(commit.header().base);
+                cuts.authorise(&dot, opened)?.map_err(|reason| unauthorised(dot, reason))?;
+                let grant = cuts.write_grant(&dot.writer)?.expect("it was authorised a moment ago");
+                vacant.insert(Bound { key: grant.public, end: cuts.cut(&dot.writer)? })
+            }
+        };
+        match bound.end.filter(|end| dot.seq > *end) {
+            Some(end) => Err(unauthorised(dot, Unauthorised::Cut(end))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Everything that a commit names is held, or will never come.
@@ -197,7 +211,7 @@ impl<D: Disk> Replica<D> {
     fn check_seals(&self, checked: &Checked, seals: &[Seal]) -> Result<(), Turned> {
         for (writer, tip) in &checked.tips {
             let dot = Dot::new(*writer, tip.seq);
-            let public = &checked.keys[writer];
+            let public = &checked.bounds[writer].key;
             let vouches = |seal: &&Seal| {
                 (seal.space, seal.writer, seal.seq, seal.tip) == (self.space, *writer, tip.seq, tip.id)
             };

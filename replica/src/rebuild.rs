@@ -154,7 +154,8 @@ impl<D: Disk> Replica<D> {
         fold_overlay(&self.pending.nodes, fresh, self.pending.base_roots(), &overlay)
     }
 
-    /// What the Handles say of writers that an own home signs now, for those that came while it was on its way.
+    /// Moves the base to a Handle over the local trees, which this replica's home signed. What came while it was on its
+    /// way may not count under it.
     pub(crate) fn install(&mut self, now: Time, handle: Handle) -> Result<(), Error> {
         let fresh = Fresh::new(self.pending.salt);
         if self.drops_any(&fresh, roots_of(&handle))? {
