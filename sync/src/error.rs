@@ -1,6 +1,6 @@
 //! Why a conversation ends, and the code the peer is told.
 
-use crdt::{DeviceId, SpaceId, Time, WriterId};
+use crdt::{DeviceId, SpaceId, Time};
 
 use crate::frame::{ByeCode, FRAME_LEN_MAX};
 
@@ -72,14 +72,6 @@ pub enum Error {
         /// The space of this session.
         ours: SpaceId,
     },
-    /// Two commits exist with one dot: the writer was copied or lies.
-    #[error("writer {writer} forked at or before {seq}")]
-    Fork {
-        /// The forked writer.
-        writer: WriterId,
-        /// The lowest place where the two chains are known to differ.
-        seq: u64,
-    },
     /// Two signed Handles of one version exist: an alarm, not a merge.
     #[error("peer has another handle with version {version}")]
     HandleConflict {
@@ -150,7 +142,6 @@ impl Error {
             Error::Myself => ByeCode::Myself,
             Error::WrongDevice { .. } => ByeCode::NotAuthorised,
             Error::WrongSpace { .. } => ByeCode::UnknownSpace,
-            Error::Fork { .. } => ByeCode::Fork,
             Error::HandleConflict { .. } => ByeCode::HandleConflict,
             Error::NodesMissing { .. } => ByeCode::NodesMissing,
             Error::Silent { .. } | Error::SlowOpening { .. } => ByeCode::Timeout,

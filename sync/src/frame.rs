@@ -1,19 +1,21 @@
 //! Every message of a session: its number, its bytes, and the limit on each.
 //!
 //! A frame is `u32 length | u8 number | payload`, the length counting the payload alone. The payload is one
-//! array of the CBOR subset of `crdt::codec`; whatever decodes encodes back to the same bytes. Numbers 13 to
-//! 15 (Propose, Result, Fork) and 19 (Piece) are reserved: this version neither sends nor takes them.
+//! array of the CBOR subset of `crdt::codec`; whatever decodes encodes back to the same bytes. Numbers 13, 14
+//! (Propose, Result) and 19 (Piece) are reserved: this version neither sends nor takes them.
 //!
 //! All frames of one space travel on one stream, so no frame names a stream or session.
 
 mod close;
 mod commits;
+mod fork;
 mod greet;
 mod nodes;
 mod reader;
 
 pub use close::{Beat, Bye, ByeCode, Join, Joined};
 pub use commits::{Ack, Commits, DETAIL_LEN_MAX, Nack, NackCode};
+pub use fork::{ForkFrame, Shown};
 pub use greet::{Cover, CoverRow, Hello, Mode, Open, Yours};
 pub use nodes::{BlobData, BlobWant, Data, HandleFrame, Missing, Want};
 pub use reader::FrameReader;
@@ -70,6 +72,7 @@ pub enum Frame {
     Missing(Missing),
     BlobWant(BlobWant),
     BlobData(BlobData),
+    Fork(ForkFrame),
     Beat(Beat),
     Bye(Bye),
     Join(Join),
@@ -123,7 +126,7 @@ macro_rules! frames {
 
 frames! {
     Hello(Hello), Open(Open), Cover(Cover), Commits(Commits), Ack(Ack), Nack(Nack), Handle(HandleFrame),
-    Want(Want), Data(Data), Missing(Missing), BlobWant(BlobWant), BlobData(BlobData), Beat(Beat), Bye(Bye),
+    Want(Want), Data(Data), Missing(Missing), BlobWant(BlobWant), BlobData(BlobData), Fork(ForkFrame), Beat(Beat), Bye(Bye),
     Join(Join), Joined(Joined),
 }
 

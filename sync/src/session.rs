@@ -3,6 +3,7 @@
 mod beat;
 mod cover;
 mod fetch;
+mod fork;
 mod peer;
 mod receive;
 mod send;
@@ -18,6 +19,7 @@ use crate::{Error, Frame, FrameReader, Store};
 use beat::Pulse;
 use cover::Greeting;
 use fetch::{Fetch, Serve};
+use fork::Forks;
 use peer::Peer;
 use receive::Receiver;
 use send::Sender;
@@ -89,6 +91,7 @@ pub struct Session {
     receiver: Receiver,
     fetch: Fetch,
     serve: Serve,
+    forks: Forks,
     pulse: Pulse,
     /// The version of the base that the peer was last told of.
     told_base: u64,
@@ -114,6 +117,7 @@ impl Session {
             receiver: Receiver::new(),
             fetch: Fetch::new(),
             serve: Serve::new(),
+            forks: Forks::default(),
             pulse: Pulse::new(now, &config),
             told_base: 0,
             sent_len: 0,
@@ -236,6 +240,7 @@ impl Session {
             Frame::Missing(missing) => return self.handle_missing(missing, store),
             Frame::BlobWant(want) => return self.serve.handle_blob_want(want),
             Frame::BlobData(blob) => return self.receiver.handle_blob(blob),
+            Frame::Fork(fork) => return self.handle_fork(now, fork, store),
             Frame::Beat(beat) => self.handle_beat(beat),
             Frame::Hello(_) | Frame::Open(_) | Frame::Join(_) | Frame::Joined(_) => {
                 return Err(self.unexpected(number));
@@ -271,6 +276,7 @@ impl Session {
     /// What goes next, by need: what opens the session, what frees the other side, what moves bases, then
     /// data.
     fn next_frame(&mut self, now: Time, store: &mut impl Store) -> Result<Option<Frame>, Error> {
+        self.notice_drops(store);
         if let Some(frame) = self.next_greeting(now, store) {
             return Ok(Some(frame));
         }
@@ -289,9 +295,10 @@ impl Session {
         }
         self.sender.end_pause(now);
         self.retry_adoption(now, store)?;
+        // A Nack may follow from a proof, which comes first.
         let control = self
-            .receiver
-            .next_nack()
+            .next_fork(store)
+            .or_else(|| self.receiver.next_nack())
             .or_else(|| self.next_cover(store))
             .or_else(|| self.next_ack(store))
             .or_else(|| self.next_handle(store))

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use btree::{Hash, Kind};
-use crdt::{Commit, CommitId, Handle, RingRecord, Seal, SpaceId, Time, Tip, WriterId};
+use crdt::{Commit, CommitId, Evidence, Handle, Proofs, RingRecord, Seal, SpaceId, Time, Tip, WriterId};
 
 use crate::StoreError;
-use crate::frame::NackCode;
+use crate::frame::{NackCode, Shown};
 
 /// One replica, as a session sees it: only what is visible, which is what is flushed.
 ///
@@ -74,6 +74,22 @@ pub trait Store {
     /// not be named again, but may be. The list may be empty, and nodes that nobody misses are ignored.
     /// [`Adoption::Adopted`] once the tree is whole and the base has moved.
     fn store_nodes(&mut self, now: Time, nodes: Vec<(Kind, Hash, Vec<u8>)>) -> Result<Adoption, StoreError>;
+
+    /// What is proven against writers, durable here.
+    fn evidence(&self) -> &Proofs;
+
+    /// Takes evidence after checking all of it, durably, together with what follows from it: of that writer, and of
+    /// whoever built on it, the commits that do not count any more are dropped.
+    ///
+    /// It flushes first where it must. Evidence that says no more than what is known, or that is about a device which
+    /// never had a place here, changes nothing. What does not verify is the peer's fault.
+    fn accept_evidence(&mut self, now: Time, evidence: Arc<Evidence>) -> Result<(), StoreError>;
+
+    /// The visible history of a writer from a commit up to the next seal, where its headers are still here.
+    fn strand(&self, writer: &WriterId, from: u64) -> Option<Shown>;
+
+    /// How often visible commits were dropped. When it rises, what a peer was told of what is held here is void.
+    fn drops(&self) -> u64;
 }
 
 /// One node of a space: nothing else has this kind and hash.

@@ -106,7 +106,7 @@ impl Session {
         self.peer.mode = open.mode;
         self.peer.base = self.peer.base.max(open.handle.version);
         for (writer, seq, tip) in open.tail {
-            compare(store, writer, seq, tip)?;
+            self.compare(store, writer, seq, tip);
             self.peer.has_exactly(writer, seq)?;
             self.greeting.owed.insert(writer, Some((seq, tip)));
         }
@@ -135,10 +135,11 @@ impl Session {
     pub(super) fn handle_cover(&mut self, now: Time, cover: Cover, store: &impl Store) -> Result<(), Error> {
         for row in cover.rows {
             if row.yours == Yours::Fork {
-                return Err(Error::Fork { writer: row.writer, seq: row.seq });
+                // At the commit that was listed, which is no later than the last on either side.
+                self.dispute(store, row.writer, row.seq.min(store.seen(&row.writer)));
             }
             if let Some(tip) = row.tip {
-                compare(store, row.writer, row.seq, tip)?;
+                self.compare(store, row.writer, row.seq, tip);
             }
             self.peer.has_exactly(row.writer, row.seq)?;
             self.sender.restart_writer(now, row.writer, row.seq);
@@ -150,13 +151,12 @@ impl Session {
         }
         Ok(())
     }
-}
 
-/// Same place, other id: a fork, never a merge.
-fn compare(store: &impl Store, writer: WriterId, seq: u64, tip: CommitId) -> Result<(), Error> {
-    match store.locate(&writer, seq) {
-        Located::Id(id) if id != tip => Err(Error::Fork { writer, seq }),
-        Located::Id(_) | Located::Unknown | Located::Absent => Ok(()),
+    /// Same place, other id: a fork, never a merge.
+    fn compare(&mut self, store: &impl Store, writer: WriterId, seq: u64, tip: CommitId) {
+        if matches!(store.locate(&writer, seq), Located::Id(id) if id != tip) {
+            self.dispute(store, writer, seq);
+        }
     }
 }
 

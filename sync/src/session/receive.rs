@@ -55,6 +55,11 @@ impl Receiver {
         self.nacks.pop_front().map(Frame::Nack)
     }
 
+    /// Something was dropped here: an Open says what is left, and no Ack is owed for the rest.
+    pub(super) fn forget_owed(&mut self) {
+        self.owed.clear();
+    }
+
     fn owe(&mut self, ends: &BTreeMap<WriterId, u64>) {
         for (writer, seq) in ends {
             let owed = self.owed.entry(*writer).or_insert(Owed { seq: *seq, told: 0 });
@@ -86,7 +91,7 @@ impl Session {
         match store.accept(now, incoming) {
             Ok(Accepted::Stored) => self.receiver.owe(&ends),
             Ok(Accepted::NotReady) => self.owe_cover(ends.into_keys()),
-            Err(refusal) => self.refuse(refusal, ends)?,
+            Err(refusal) => self.refuse(refusal, ends, store)?,
         }
         self.sender.land_covered(self.peer.has());
         Ok(())
@@ -121,18 +126,31 @@ impl Session {
         writers.for_each(|writer| self.greeting.owe(writer));
     }
 
-    fn refuse(&mut self, refusal: Refusal, mut ends: BTreeMap<WriterId, u64>) -> Result<(), Error> {
-        let Refusal { writer, seq, code, detail } = refusal;
-        if code == NackCode::Fork {
-            return Err(Error::Fork { writer, seq });
+    fn refuse(
+        &mut self,
+        refusal: Refusal,
+        mut ends: BTreeMap<WriterId, u64>,
+        store: &impl Store,
+    ) -> Result<(), Error> {
+        let Refusal { writer, seq, code, .. } = refusal;
+        // A fork is to be proven first. The peer compares tips meanwhile, and keeps its history back, too.
+        let is_open = code == NackCode::Fork && self.dispute(store, writer, seq);
+        if !is_open {
+            self.refuse_commit(refusal)?;
+            ends.remove(&writer);
         }
+        self.owe_cover(ends.into_keys());
+        Ok(())
+    }
+
+    /// Tells the peer that a commit will not be taken.
+    pub(super) fn refuse_commit(&mut self, refusal: Refusal) -> Result<(), Error> {
+        let Refusal { writer, seq, code, detail } = refusal;
         if self.receiver.nacks.len() >= NACKS_MAX {
             return Err(Error::Flood { what: "refused commits", max: NACKS_MAX });
         }
         let detail = detail[..detail.floor_char_boundary(DETAIL_LEN_MAX)].to_owned();
         self.receiver.nacks.push_back(Nack { writer, seq, code, detail });
-        ends.remove(&writer);
-        self.owe_cover(ends.into_keys());
         Ok(())
     }
 }

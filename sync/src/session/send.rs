@@ -1,13 +1,13 @@
 //! What the peer lacks, as units of commits within a window of unacknowledged bytes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crdt::{Time, Tip, WriterId};
 
 use super::{Config, Session};
 use crate::frame::{
     Ack, BLOB_INLINE_MAX, BLOB_LEN_MAX, BLOBS_LEN_MAX, BLOBS_MAX, BlobData, Commits, FRAME_LEN_MAX,
-    HandleFrame, Mode, Nack,
+    HandleFrame, Mode, Nack, NackCode,
 };
 use crate::store::{Offer, Outgoing};
 use crate::{Error, Frame, Store};
@@ -32,6 +32,8 @@ pub(super) struct Sender {
     flying_len: usize,
     /// Writers of which the peer takes no more.
     refused: BTreeMap<WriterId, Nack>,
+    /// Writers of which nothing goes until it is settled which of two histories counts.
+    held: BTreeSet<WriterId>,
     /// The newest version offered to the peer.
     offered: u64,
     /// The newest version that the peer can compute from what was sent before its Handle: what is sent after
@@ -60,6 +62,7 @@ impl Sender {
             flying: VecDeque::new(),
             flying_len: 0,
             refused: BTreeMap::new(),
+            held: BTreeSet::new(),
             offered: 0,
             computable: 0,
             forgotten: 0,
@@ -95,7 +98,7 @@ impl Sender {
 
     /// The peer has a writer only so far: what flew above it was dropped.
     pub(super) fn restart_writer(&mut self, now: Time, writer: WriterId, seq: u64) {
-        if self.refused.contains_key(&writer) {
+        if self.refused.contains_key(&writer) || self.held.contains(&writer) {
             return;
         }
         if self.sent.insert(writer, seq).is_some_and(|sent| sent > seq) {
@@ -119,6 +122,33 @@ impl Sender {
     pub(super) fn raise(&mut self, writer: WriterId, seq: u64) {
         let sent = self.sent.entry(writer).or_insert(seq);
         *sent = (*sent).max(seq);
+    }
+
+    /// Sends no more of a writer for now.
+    pub(super) fn hold(&mut self, writer: WriterId) {
+        self.held.insert(writer);
+        self.sent.insert(writer, u64::MAX);
+        self.land(|flight| flight.ends.contains_key(&writer));
+    }
+
+    /// Sends writers again that were held back, from what the peer's base covers on: a commit that comes twice is no
+    /// harm.
+    pub(super) fn release(&mut self, is_free: impl Fn(&WriterId) -> bool) {
+        for writer in self.held.extract_if(.., |writer| is_free(writer)) {
+            if !self.refused.contains_key(&writer) {
+                self.sent.remove(&writer);
+            }
+        }
+    }
+
+    /// Tries again what was refused for a reason that passes: a proof or a base that one side did not have.
+    pub(super) fn lift_refusals(&mut self) {
+        let passes = |nack: &Nack| !matches!(nack.code, NackCode::BadSeal | NackCode::Invalid);
+        for (writer, _) in self.refused.extract_if(.., |_, nack| passes(nack)) {
+            if !self.held.contains(&writer) {
+                self.sent.remove(&writer);
+            }
+        }
     }
 
     fn land(&mut self, is_down: impl Fn(&Flight) -> bool) {
@@ -232,7 +262,8 @@ impl Session {
         Ok(())
     }
 
-    /// The peer will never take a commit: nothing more of its writer is sent in this session.
+    /// The peer does not take a commit: nothing more of its writer is sent, in this session or until what the refusal
+    /// rests on has changed.
     pub(super) fn handle_nack(&mut self, nack: Nack) -> Result<(), Error> {
         let writer = nack.writer;
         self.sender.land(|flight| flight.ends.contains_key(&writer));

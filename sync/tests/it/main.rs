@@ -3,6 +3,7 @@
 mod backoff;
 mod conversations;
 mod faults;
+mod forks;
 mod frames;
 mod golden;
 mod hostile;

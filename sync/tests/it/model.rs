@@ -1,13 +1,14 @@
 //! A replica reduced to what a session can see of it: a vector, a log, and a two-level tree of vector rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use btree::{Hash, Kind, Salt};
 use crdt::{
-    Body, Class, CollId, Commit, CommitId, DeviceKey, Dot, Handle, Header, Hlc, Mutation, Op, Open, Payload,
-    Seal, SpaceId, Time, Tip, WriterId,
+    Body, Class, CollId, Commit, CommitId, DeviceKey, Dot, Evidence, Handle, Header, Hlc, Mutation, Op, Open,
+    Payload, Proofs, Seal, SpaceId, Strand, Time, Tip, WriterId,
 };
+use sync::frame::Shown;
 use sync::{
     Accepted, Adoption, ByeCode, Incoming, Located, NackCode, NodeId, Offer, Outgoing, Refusal, Store,
     StoreError, TailRow,
@@ -43,6 +44,10 @@ pub(crate) struct Model {
     pub(crate) cut: Vec<WriterId>,
     /// Units handed to `accept`, duplicates included.
     pub(crate) accepted: usize,
+    pub(crate) proofs: Proofs,
+    drops: u64,
+    /// It says of every stretch of history that it is not here any more.
+    pub(crate) is_forgetful: bool,
 }
 
 pub(crate) fn device(seed: u8) -> DeviceKey {
@@ -72,6 +77,9 @@ impl Model {
             is_fetching_elsewhere: false,
             cut: Vec::new(),
             accepted: 0,
+            proofs: Proofs::new(),
+            drops: 0,
+            is_forgetful: false,
         };
         model.keep_nodes();
         model
@@ -92,7 +100,7 @@ impl Model {
     ) -> Dot {
         let tip = self.pending.get(&writer).copied().unwrap_or(Tip::START);
         let open = (tip.seq == 0).then(|| Open {
-            device_key: self.key.public(),
+            device_key: device(writer.0[16]).public(),
             closes: Vec::new(),
             reissues: None,
         });
@@ -119,6 +127,16 @@ impl Model {
         }
         self.hold(&commit);
         commit.dot()
+    }
+
+    /// Writes for a writer that is not cut: one that is gets closed, and another one opened, which is no matter here.
+    pub(crate) fn write_unless_cut(&mut self, writer: WriterId, value: &str, deps: Vec<Dot>) {
+        let next = self.pending.get(&writer).map_or(1, |tip| tip.seq + 1);
+        if next > self.cut_of(&writer) {
+            return;
+        }
+        self.commit(writer, value, deps, Vec::new());
+        self.flush();
     }
 
     /// Everything pending becomes visible.
@@ -171,6 +189,42 @@ impl Model {
         self.blobs.values().flatten().map(Vec::len).sum()
     }
 
+    fn cut_of(&self, writer: &WriterId) -> u64 {
+        self.proofs.against(writer).map_or(u64::MAX, |seq| (seq - 1).max(self.anchored(writer)))
+    }
+
+    fn is_satisfied(&self, rows: &Rows, dot: &Dot) -> bool {
+        rows.get(&dot.writer).is_some_and(|tip| tip.seq >= dot.seq) || self.cut_of(&dot.writer) < dot.seq
+    }
+
+    /// What is left of the log on this base with these proofs.
+    fn rebuild(&mut self) {
+        let before = self.log.len();
+        let logged: BTreeSet<WriterId> = self.log.iter().map(|commit| commit.dot().writer).collect();
+        let mut rows: Rows = self.base.clone();
+        // Rows that a test made up have no commits.
+        for (writer, tip) in self.pending.iter().filter(|(writer, _)| !logged.contains(writer)) {
+            rows.entry(*writer).or_insert(*tip);
+        }
+        for commit in std::mem::take(&mut self.log) {
+            let Dot { writer, seq } = commit.dot();
+            let covered = self.base.get(&writer).copied().unwrap_or(Tip::START);
+            let tip = rows.get(&writer).copied().unwrap_or(Tip::START);
+            let is_left = seq <= self.cut_of(&writer)
+                && commit.follows(&tip).is_ok()
+                && commit.needs().all(|dot| self.is_satisfied(&rows, dot));
+            if seq <= covered.seq {
+                self.log.push(commit);
+            } else if is_left {
+                rows.insert(writer, commit.tip());
+                self.log.push(commit);
+            }
+        }
+        self.drops += u64::from(self.log.len() < before);
+        self.pending = rows;
+        self.flush();
+    }
+
     fn hold(&mut self, commit: &Arc<Commit>) {
         self.pending.insert(commit.dot().writer, commit.tip());
         self.log.push(commit.clone());
@@ -181,10 +235,11 @@ impl Model {
     }
 
     fn move_base(&mut self, handle: Handle, rows: Rows) {
+        // A history that the home did not anchor is not one to be asked about.
         for (writer, tip) in &rows {
-            let held = self.pending.entry(*writer).or_insert(*tip);
-            if held.seq < tip.seq {
-                *held = *tip;
+            if self.held(writer, tip.seq).is_some_and(|held| held.id() != tip.id) {
+                self.log.retain(|commit| commit.dot().writer != *writer || commit.dot().seq > tip.seq);
+                self.drops += 1;
             }
         }
         self.base = rows;
@@ -192,7 +247,7 @@ impl Model {
         self.handle = handle;
         self.fetching = None;
         self.keep_nodes();
-        self.flush();
+        self.rebuild();
     }
 
     fn keep_nodes(&mut self) {
@@ -241,10 +296,12 @@ impl Model {
             let is_fork = self.held(&writer, seq).is_some_and(|held| held.id() != commit.id());
             return if is_fork { Err(NackCode::Fork) } else { Ok(Accepted::Stored) };
         }
-        let is_satisfied = |dot: &Dot| self.pending.get(&dot.writer).is_some_and(|tip| tip.seq >= dot.seq);
+        if seq > self.cut_of(&writer) {
+            return Err(NackCode::Cut);
+        }
         if seq > tip.seq + 1
             || commit.header().base > self.handle.version
-            || !commit.needs().all(is_satisfied)
+            || !commit.needs().all(|dot| self.is_satisfied(&self.pending, dot))
         {
             return Ok(Accepted::NotReady);
         }
@@ -358,7 +415,9 @@ impl Store for Model {
         }
         self.flush();
         if let Some(changes) = &offer.vector_changes {
-            let holds = |(writer, tip): &(WriterId, Tip)| self.held(writer, tip.seq).is_some();
+            let holds = |(writer, tip): &(WriterId, Tip)| {
+                self.held(writer, tip.seq).is_some_and(|held| held.id() == tip.id)
+            };
             if changes.iter().all(holds) {
                 let mut rows = self.base.clone();
                 rows.extend(changes.iter().copied());
@@ -387,6 +446,36 @@ impl Store for Model {
             self.nodes.insert((kind, hash), bytes);
         }
         Ok(self.finish_fetch())
+    }
+
+    fn evidence(&self) -> &Proofs {
+        &self.proofs
+    }
+
+    fn accept_evidence(&mut self, _now: Time, evidence: Arc<Evidence>) -> Result<(), StoreError> {
+        let forged =
+            |error: crdt::Error| StoreError::Peer { code: ByeCode::Forged, detail: error.to_string() };
+        let proof = evidence.check(SPACE).map_err(forged)?;
+        if self.proofs.insert(proof, evidence).expect("tests prove little") {
+            self.flush();
+            self.rebuild();
+        }
+        Ok(())
+    }
+
+    fn strand(&self, writer: &WriterId, from: u64) -> Option<Shown> {
+        let headers: Vec<Header> = (from..=self.seen(writer))
+            .map_while(|seq| Some(self.held(writer, seq)?.header().clone()))
+            .take(256)
+            .collect();
+        let last = headers.last().filter(|_| !self.is_forgetful)?;
+        let key = device(writer.0[16]);
+        let seal = Seal::sign(&key, SPACE, *writer, last.seq, last.id());
+        Some(Shown { public: key.public(), strand: Strand { headers, seal } })
+    }
+
+    fn drops(&self) -> u64 {
+        self.drops
     }
 }
 

@@ -1,6 +1,7 @@
 //! Two sessions and the wire between them, under a clock that the test moves.
 
 use crdt::Time;
+use sync::frame::ForkFrame;
 use sync::{Config, Frame, FrameReader, Local, Role, Session, State, Status, Store};
 
 use crate::model::{Model, device};
@@ -168,6 +169,17 @@ pub(crate) fn describe(bytes: &[u8]) -> String {
         Frame::Data(data) => format!("Data {}", data.nodes.len()),
         Frame::Missing(missing) => {
             format!("Missing {} newest v{}", missing.nodes.len(), missing.newest_version)
+        }
+        Frame::Fork(ForkFrame::Ask { writer, seq }) => format!("Ask {}:{seq}", short(&writer)),
+        Frame::Fork(ForkFrame::Shown { writer, seq, shown: None }) => {
+            format!("Shown {}:{seq} nothing", short(&writer))
+        }
+        Frame::Fork(ForkFrame::Shown { writer, seq, shown: Some(shown) }) => {
+            format!("Shown {}:{seq}..{}", short(&writer), shown.strand.seal.seq)
+        }
+        Frame::Fork(ForkFrame::Proof(evidence)) => {
+            let proof = evidence.claim().expect("sessions send evidence of something");
+            format!("Proof {}:{}", short(&proof.writer), proof.seq)
         }
         Frame::BlobData(blob) => format!("BlobData {} bytes", blob.bytes.len()),
         Frame::Beat(beat) => format!("Beat v{}", beat.base_version),

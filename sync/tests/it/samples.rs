@@ -5,8 +5,8 @@ use std::sync::Arc;
 use btree::{Hash, Kind};
 use crdt::{CommitId, DeviceKey, Genesis, Handle, Hlc, RingRecord, Seal, SpaceId, Time, Tip, WriterId};
 use sync::frame::{
-    Ack, Beat, BlobData, BlobWant, Bye, Commits, Cover, CoverRow, Data, HandleFrame, Hello, Join, Joined,
-    Missing, Mode, Nack, Open, Want, Yours,
+    Ack, Beat, BlobData, BlobWant, Bye, Commits, Cover, CoverRow, Data, ForkFrame, HandleFrame, Hello, Join,
+    Joined, Missing, Mode, Nack, Open, Want, Yours,
 };
 use sync::{ByeCode, Frame, NackCode, Offer, Store};
 
@@ -131,12 +131,34 @@ fn fetches() -> Vec<Frame> {
     ]
 }
 
+/// What two copies of one writer show of it, and what follows from that.
+pub(crate) fn forks() -> Vec<Frame> {
+    let mut one = Model::new(1);
+    one.write("one");
+    let mut other = one.clone();
+    one.write("two");
+    other.write("another two");
+    one.flush();
+    other.flush();
+    let writer = writer_of(1);
+    let shown = one.strand(&writer, 1).expect("it is all here");
+    let theirs = other.strand(&writer, 1).expect("it is all here");
+    let fork = crdt::Fork::find(shown.public, &shown.strand, &theirs.strand).expect("they differ");
+    vec![
+        Frame::Fork(ForkFrame::Ask { writer, seq: 70_000 }),
+        Frame::Fork(ForkFrame::Shown { writer, seq: 1, shown: Some(Box::new(shown)) }),
+        Frame::Fork(ForkFrame::Shown { writer, seq: 9, shown: None }),
+        Frame::Fork(ForkFrame::Proof(Arc::new(crdt::Evidence::Fork(fork)))),
+    ]
+}
+
 /// One of each kind, two where a field has two spellings.
 pub(crate) fn all() -> Vec<Frame> {
     let handle = handle(SPACE, &device(2));
     let mut frames = greetings(&handle);
     frames.extend(streams(&handle));
     frames.extend(fetches());
+    frames.extend(forks());
     frames.push(Frame::Beat(Beat { base_version: 300, digest: [0x44; 32] }));
     frames.push(Frame::Bye(Bye { code: ByeCode::Busy, retry_after_ms: 60_000 }));
     frames.push(Frame::Join(Join { space: SPACE, device_key: device(1).public(), proof: [0x55; 32] }));
