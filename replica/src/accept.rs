@@ -51,8 +51,11 @@ struct Bound {
 impl<D: Disk> Replica<D> {
     /// Validates a unit and folds what is new of it into pending. All of it, or nothing.
     pub(crate) fn accept_unit(&mut self, now: Time, incoming: Incoming) -> Result<Accepted, Refusal> {
-        let taken =
-            self.check_unit(&incoming).and_then(|checked| self.take_unit(now, checked, incoming.seals));
+        let checked = self.check_unit(&incoming).and_then(|checked| {
+            // What is proven meanwhile may change what is ready.
+            if self.learn_taken_back(now, &incoming)? { self.check_unit(&incoming) } else { Ok(checked) }
+        });
+        let taken = checked.and_then(|checked| self.take_unit(now, checked, incoming.seals));
         match taken {
             Ok(()) => Ok(Accepted::Stored),
             Err(Turned::NotReady) => Ok(Accepted::NotReady),
@@ -99,9 +102,6 @@ impl<D: Disk> Replica<D> {
             return self.check_held(checked, commit);
         }
         self.check_follows(commit, &tip)?;
-        if self.author.is_open(&dot.writer) {
-            return Err(refused(dot, NackCode::Fork, "it was not written by this run of the writer"));
-        }
         if commit.header().base > self.base().version {
             return Err(Turned::NotReady);
         }
@@ -241,6 +241,12 @@ impl<D: Disk> Replica<D> {
         });
         if checked.commits.is_empty() {
             return Ok(());
+        }
+        // A writer that goes on elsewhere is a copy's as well: from here on this device writes under another name.
+        let open: Vec<WriterId> = self.author.writers().map(|(writer, _)| writer).collect();
+        for (writer, tip) in open.iter().filter_map(|writer| Some((writer, checked.tips.get(writer)?))) {
+            self.author.close(writer);
+            self.author.part(&tip.id);
         }
         self.append(record::UNIT, &record::unit(checked.commits.len(), seals.len()))?;
         let mut places = Vec::with_capacity(checked.commits.len());

@@ -212,7 +212,7 @@ impl<D: Disk> Replica<D> {
     fn is_steady(&self, handle: &Handle, fresh: &Fresh, covered: &Covered) -> Result<bool, Error> {
         let roots = roots_of(handle);
         let before = self.pending.cuts()?;
-        let after = Cuts::new(Source::new(&self.pending.nodes, fresh), roots)?;
+        let after = Cuts::new(Source::new(&self.pending.nodes, fresh), roots, &self.pending.proofs)?;
         let held = self.tail.writers().map(|(writer, _)| writer);
         for writer in held.chain(covered.tips.iter().map(|(writer, _)| writer)) {
             if before.cut(writer)? != after.cut(writer)? {

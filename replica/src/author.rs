@@ -1,6 +1,6 @@
 //! Under which names this replica writes: a fresh writer for each open and class, never one of before.
 
-use crdt::{Class, Clock, DeviceId, Time, Tip, WriterId};
+use crdt::{Class, Clock, CommitId, DeviceId, Time, Tip, WriterId};
 
 /// The writers of this open.
 ///
@@ -39,11 +39,6 @@ impl Author {
         open.expect("a commit is made by an open writer").1 = tip;
     }
 
-    /// Whether this open writes under this name.
-    pub(crate) fn is_open(&self, writer: &WriterId) -> bool {
-        self.open.iter().flatten().any(|(open, _)| open == writer)
-    }
-
     /// The open writers, each where it stands.
     pub(crate) fn writers(&self) -> impl Iterator<Item = (WriterId, Tip)> {
         self.open.iter().flatten().copied()
@@ -54,6 +49,12 @@ impl Author {
         for open in &mut self.open {
             open.take_if(|(open, _)| open == writer);
         }
+    }
+
+    /// Draws other names from now on than a copy of this very process would: what only one of the two held, or only one
+    /// learnt of, tells them apart.
+    pub(crate) fn part(&mut self, id: &CommitId) {
+        self.seed = crdt::derive("run", &[self.seed, id.0].concat());
     }
 
     /// A writer that no open of this replica has had.

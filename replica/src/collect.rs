@@ -80,6 +80,7 @@ impl<D: Disk> Replica<D> {
         blobs.extend(added.filter_map(|added| blob_of(&added.payload)));
         live.extend(blobs);
         live.extend(self.inbox_blobs()?);
+        live.extend(self.manifest.evidence);
         Ok(live)
     }
 
@@ -137,7 +138,7 @@ impl<D: Disk> Replica<D> {
     }
 
     /// The same state for the owner and for readers, read from other files.
-    fn take_nodes_of(&mut self, nodes: Nodes<D>) {
+    pub(crate) fn take_nodes_of(&mut self, nodes: Nodes<D>) {
         let mut visible = (*self.visible.0).clone();
         visible.nodes = nodes.clone();
         self.pending.nodes = nodes;

@@ -69,6 +69,7 @@ fn first_manifest(options: &CreateOptions) -> Manifest {
         notes: Default::default(),
         packs: Vec::new(),
         segments: Vec::new(),
+        evidence: None,
         claim: Vec::new(),
         void: Vec::new(),
         inbox: Vec::new(),

@@ -1,11 +1,11 @@
-//! How far each writer may go under a Handle: who may write at all, since when, and where a writer ends.
+//! How far each writer may go under a Handle and what is proven: who may write at all, since when, and where a writer ends.
 
 use std::ops::Bound;
 
 use btree::{Direction, Kind, Source};
 use crdt::key::Element;
 use crdt::view::lww::Live;
-use crdt::{CollId, CommitId, Decoder, DeviceId, Dot, Encoder, Payload, Tip, WriterId, system};
+use crdt::{CollId, CommitId, Decoder, DeviceId, Dot, Encoder, Payload, Proofs, Tip, WriterId, system};
 use disk::Disk;
 
 use crate::error::Error;
@@ -88,17 +88,18 @@ pub(crate) enum Unauthorised {
     Cut(u64),
 }
 
-/// What a Handle says of writers. Rows are read from its tree when somebody asks.
+/// What a Handle says of writers, and what is proven against them. Rows are read from its tree when somebody asks.
 pub(crate) struct Cuts<'a, D: Disk> {
     source: Source<'a, D>,
     roots: Roots,
+    proofs: &'a Proofs,
     floor: u64,
 }
 
 impl<'a, D: Disk> Cuts<'a, D> {
     /// Those of the Handle with these roots.
-    pub(crate) fn new(source: Source<'a, D>, roots: Roots) -> Result<Self, Error> {
-        let mut cuts = Self { source, roots, floor: 0 };
+    pub(crate) fn new(source: Source<'a, D>, roots: Roots, proofs: &'a Proofs) -> Result<Self, Error> {
+        let mut cuts = Self { source, roots, proofs, floor: 0 };
         if let Some(row) = cuts.row(system::meta(), &PruneFloor::key())? {
             cuts.floor = PruneFloor::decode(&row)?.0;
         }
@@ -120,7 +121,8 @@ impl<'a, D: Disk> Cuts<'a, D> {
 
     /// The number of a writer's last commit that counts, if anything bounds it.
     ///
-    /// With one Handle it only ever falls. Home writers are bounded by the Handles alone.
+    /// With one Handle it only ever falls: what it covers stays, whatever is proven. Home writers are bounded by the Handles
+    /// alone.
     pub(crate) fn cut(&self, writer: &WriterId) -> Result<Option<u64>, Error> {
         if writer.is_home() {
             return Ok(None);
@@ -129,8 +131,21 @@ impl<'a, D: Disk> Cuts<'a, D> {
         if self.tip(writer)?.is_none() && self.write_grant(writer)?.is_none() {
             return Ok(Some(0));
         }
+        let proven = self.proven(writer)?;
+        Ok(self.published(writer)?.into_iter().chain(proven).min())
+    }
+
+    /// Where the Handle itself ends a writer.
+    pub(crate) fn published(&self, writer: &WriterId) -> Result<Option<u64>, Error> {
         let row = self.row(system::cut(), &Cut::key(writer))?;
         Ok(row.map(|row| Cut::decode(&row)).transpose()?.map(|cut| cut.seq))
+    }
+
+    /// Where proof ends a writer, above what the Handle covers.
+    pub(crate) fn proven(&self, writer: &WriterId) -> Result<Option<u64>, Error> {
+        let Some(seq) = self.proofs.against(writer) else { return Ok(None) };
+        let covered = self.tip(writer)?.map_or(0, |tip| tip.seq);
+        Ok(Some(covered.max(seq - 1)))
     }
 
     /// The grant under which the writer's device writes.
@@ -189,14 +204,15 @@ pub(crate) fn live_in<D: Disk>(
 }
 
 impl<D: Disk> View<D> {
-    /// What the base says of writers. Only the base counts: what is not anchored yet is nobody's right.
+    /// What the base says of writers, and what is proven. Of Handles only the base counts: what is not anchored yet is
+    /// nobody's right.
     pub(crate) fn cuts(&self) -> Result<Cuts<'_, D>, Error> {
-        Cuts::new(Source::from(&self.nodes), self.base_roots())
+        Cuts::new(Source::from(&self.nodes), self.base_roots(), &self.proofs)
     }
 }
 
 impl<D: Disk> Replica<D> {
-    /// The number of a writer's last commit that counts under the base, if anything bounds it.
+    /// The number of a writer's last commit that counts under the base and what is proven here, if anything bounds it.
     pub fn cut(&self, writer: &WriterId) -> Result<Option<u64>, Error> {
         self.pending.cuts()?.cut(writer)
     }

@@ -208,7 +208,8 @@ impl<D: Disk> Replica<D> {
 
     /// A sieve that knows which writers' histories here are not those that the Handle covers.
     fn sieve<'a>(&'a self, fresh: &'a Fresh, roots: Roots) -> Result<Sieve<'a, D>, Error> {
-        let mut sieve = Sieve::new(Cuts::new(Source::new(&self.pending.nodes, fresh), roots)?);
+        let mut sieve =
+            Sieve::new(Cuts::new(Source::new(&self.pending.nodes, fresh), roots, &self.pending.proofs)?);
         for (writer, tail) in self.tail.writers() {
             let covered = sieve.cuts.tip(writer)?.unwrap_or(Tip::START);
             if covered.seq < tail.first() {

@@ -40,6 +40,8 @@ pub(crate) struct Manifest {
     pub(crate) packs: Vec<PackRef>,
     /// Files of the log that hold something not covered, or not folded, with the least each must hold.
     pub(crate) segments: Vec<(String, u64)>,
+    /// What is proven against writers, a value in the packs; none where nothing is.
+    pub(crate) evidence: Option<Hash>,
     /// What the home keeps here, opaque; empty on a replica that is no home.
     pub(crate) claim: Vec<u8>,
     /// Stretches of the log that never counted: each began with a batch whose manifest never came.
@@ -81,8 +83,12 @@ impl Manifest {
             out.array(2).bytes(name.as_bytes()).uint(*len);
         }
         out.bytes(&self.claim);
-        // Places that the format keeps for pins, evidence and published marks.
-        out.array(0).array(0).array(0);
+        // Before and after the evidence lie places that the format keeps for pins and published marks.
+        out.array(0).array(usize::from(self.evidence.is_some()));
+        if let Some(hash) = &self.evidence {
+            out.bytes(&hash.0);
+        }
+        out.array(0);
         if has_more {
             out.array(2).array(self.void.len());
             for (from, to) in &self.void {
@@ -134,9 +140,12 @@ fn decode_fields(input: &mut Decoder<'_>) -> Result<Manifest, crdt::Error> {
     let packs = list(input, named)?.into_iter().map(|(name, len)| PackRef { name, len }).collect();
     let segments = list(input, named)?;
     let claim = input.bytes()?.to_vec();
-    for _ in 0..3 {
-        input.array_of(0)?;
-    }
+    input.array_of(0)?;
+    let evidence = match input.array_up_to(1, "list of evidence")? {
+        0 => None,
+        _ => Some(Hash(input.fixed()?)),
+    };
+    input.array_of(0)?;
     let (void, inbox) = if fields == FIELDS_MAX { decode_more(input)? } else { Default::default() };
     let notes = notes.into_iter().collect();
     Ok(Manifest {
@@ -152,6 +161,7 @@ fn decode_fields(input: &mut Decoder<'_>) -> Result<Manifest, crdt::Error> {
         notes,
         packs,
         segments,
+        evidence,
         claim,
         void,
         inbox,
@@ -270,6 +280,7 @@ mod tests {
             notes: (0..NOTES_LEN_MAX as u32 / 16).map(|n| (n.to_be_bytes()[1..].to_vec(), vec![1])).collect(),
             packs: (0..packs).map(pack).collect(),
             segments: vec![("00000000000000000000.log".into(), 0)],
+            evidence: Some(Hash([5; 32])),
             claim: vec![1; 40],
             void: vec![(Position(u64::MAX - 1), Position(u64::MAX))],
             inbox: vec![Hash([6; 32]); 64],

@@ -110,7 +110,7 @@ impl<D: Disk> Replica<D> {
         self.tail.writer(writer).is_some_and(|tail| tail.seal_at(seq).is_some())
     }
 
-    fn seal(&self, writer: &WriterId, seq: u64, tip: CommitId) -> Result<Seal, Error> {
+    pub(crate) fn seal(&self, writer: &WriterId, seq: u64, tip: CommitId) -> Result<Seal, Error> {
         if self.is_own(writer) {
             return Ok(Seal::sign(&self.device, self.space, *writer, seq, tip));
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use btree::Fresh;
+use btree::{Fresh, Kind};
 use crdt::{Commit, Handle, Time, WriterId};
 use disk::Disk;
 
@@ -50,6 +50,9 @@ impl<D: Disk> Replica<D> {
         let sorted = self.sort_tail(&fresh, roots_of(&handle))?;
         let nodes = self.pending.nodes.clone();
         let survivors = fold_overlay(&nodes, &mut fresh, roots_of(&handle), &sorted.overlay)?;
+        if let Some(own) = sorted.dropped.iter().find(|dropped| self.is_own(&dropped.dot.writer)) {
+            self.author.part(&own.id);
+        }
         let reissue = self.reissue(&handle, &fresh, survivors, &sorted, unseen)?;
         let local = fold_overlay(&nodes, &mut fresh, survivors, &reissue.overlay())?;
         let has_batch = !sorted.dropped.is_empty();
@@ -75,6 +78,10 @@ impl<D: Disk> Replica<D> {
         let ends = sorted.ends();
         let mut manifest = self.manifest.clone();
         manifest.inbox = self.add_to_inbox(&mut fresh, &reissue.items)?;
+        let proofs = self.prove_taken_back(&reissue.commits)?;
+        if !proofs.is_empty() {
+            manifest.evidence = Some(fresh.insert_raw(Kind::Chunk, &proofs.encode())?);
+        }
         let places = self.log_reissue(&ends, &reissue.commits)?;
         manifest.local = local;
         manifest.position = self.visible_end;
@@ -89,6 +96,8 @@ impl<D: Disk> Replica<D> {
             sorted.heads.observe(commit);
         }
         self.heads = sorted.heads;
+        self.drops += u64::from(!ends.is_empty());
+        self.pending.proofs = Arc::new(proofs);
         self.pending.local = local;
         self.pending.overlay = Overlay::default();
         // A checkpoint that began before holds what was dropped.

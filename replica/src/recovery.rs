@@ -12,6 +12,7 @@ use crate::author::Author;
 use crate::candidate::{Candidate, InSlots, copies};
 use crate::changes::Changes;
 use crate::error::Error;
+use crate::evidence::read_proofs;
 use crate::folder::{PACKS, WAL};
 use crate::heads::Heads;
 use crate::manifest::Manifest;
@@ -199,12 +200,14 @@ pub(crate) fn build<D: Disk>(parts: Parts<D>, options: &OpenOptions) -> Result<R
     let ring = Ring::new(&manifest.genesis, manifest.ring.clone())?;
     let mut clock = Clock::new(options.now);
     clock.observe(options.now, manifest.base.hlc);
+    let proofs = read_proofs(&nodes, manifest.base.space, manifest.evidence)?;
     let pending = View {
         salt: nodes.salt(),
         nodes,
         local: manifest.local,
         base: Arc::new(manifest.base.clone()),
         overlay: Overlay::default(),
+        proofs: Arc::new(proofs),
         change: 0,
     };
     Ok(Replica {
@@ -217,6 +220,7 @@ pub(crate) fn build<D: Disk>(parts: Parts<D>, options: &OpenOptions) -> Result<R
         is_stopped: false,
         is_copy: false,
         last_error: None,
+        drops: 0,
         visible_end: log.end(),
         marked_end: log.start(),
         log,

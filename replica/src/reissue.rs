@@ -120,7 +120,8 @@ impl<D: Disk> Replica<D> {
         own: &[Dropped],
     ) -> Result<BTreeMap<WriterId, (ItemKind, &'static str)>, Error> {
         let roots = Roots { data: btree::Hash(handle.data_root), vector: btree::Hash(handle.vv_root) };
-        let cuts = crate::cuts::Cuts::new(Source::new(&self.pending.nodes, fresh), roots)?;
+        let cuts =
+            crate::cuts::Cuts::new(Source::new(&self.pending.nodes, fresh), roots, &self.pending.proofs)?;
         let mut refusals = BTreeMap::new();
         for dropped in own {
             let writer = dropped.dot.writer;

@@ -40,6 +40,8 @@ pub struct Replica<D: Disk> {
     pub(crate) is_stopped: bool,
     /// This folder is a copy of the one that the replica was made in.
     pub(crate) is_copy: bool,
+    /// How often held commits were dropped since the open.
+    pub(crate) drops: u64,
     /// Why something received was not taken, when that was no fault of its sender.
     pub(crate) last_error: Option<String>,
     pub(crate) log: Log<D>,

@@ -1,10 +1,12 @@
 //! The replica as a session sees it: only what is visible, which is what is flushed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use btree::{Hash, Kind};
-use crdt::{Handle, SpaceId, Time, WriterId};
+use crdt::{Evidence, Handle, Proofs, SpaceId, Time, WriterId};
 use disk::Disk;
+use sync::frame::Shown;
 use sync::{
     Accepted, Adoption, ByeCode, Incoming, Located, Offer, Outgoing, Refusal, Store, StoreError, TailRow,
 };
@@ -82,6 +84,23 @@ impl<D: Disk> Store for Replica<D> {
 
     fn store_nodes(&mut self, now: Time, nodes: Vec<(Kind, Hash, Vec<u8>)>) -> Result<Adoption, StoreError> {
         self.take_nodes(now, nodes).map_err(answer)
+    }
+
+    fn evidence(&self) -> &Proofs {
+        &self.pending.proofs
+    }
+
+    fn accept_evidence(&mut self, now: Time, evidence: Arc<Evidence>) -> Result<(), StoreError> {
+        self.take_evidence(now, evidence).map_err(answer)
+    }
+
+    fn strand(&self, writer: &WriterId, from: u64) -> Option<Shown> {
+        // Headers that cannot be read are not here any more: a legal answer.
+        self.strand_from(writer, from).ok().flatten()
+    }
+
+    fn drops(&self) -> u64 {
+        self.drops
     }
 }
 

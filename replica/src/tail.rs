@@ -88,6 +88,11 @@ impl WriterTail {
         self.positions.iter().zip(&self.lens).map(|(position, len)| Place { position: *position, len: *len })
     }
 
+    /// The number of the first sealed commit at or after `seq`.
+    pub(crate) fn next_seal(&self, seq: u64) -> Option<u64> {
+        self.seals.iter().map(|(sealed, _)| *sealed).find(|sealed| *sealed >= seq)
+    }
+
     /// The held seal at exactly `seq`.
     pub(crate) fn seal_at(&self, seq: u64) -> Option<Position> {
         let index = self.seals.binary_search_by_key(&seq, |(sealed, _)| *sealed).ok()?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use btree::{Direction, Hash, Kind, Nodes, Salt, Source};
 use crdt::view::lww::Live;
-use crdt::{BlobRef, CollId, Handle, Hlc, Payload, Tip, WriterId, split_physical};
+use crdt::{BlobRef, CollId, Handle, Hlc, Payload, Proofs, Tip, WriterId, split_physical};
 use disk::Disk;
 
 use crate::error::Error;
@@ -21,6 +21,8 @@ pub(crate) struct View<D: Disk> {
     pub(crate) local: Roots,
     pub(crate) base: Arc<Handle>,
     pub(crate) overlay: Overlay,
+    /// What is proven against writers: with the base it says how far each of them counts.
+    pub(crate) proofs: Arc<Proofs>,
     /// The number of the last change in it.
     pub(crate) change: u64,
 }
@@ -33,6 +35,7 @@ impl<D: Disk> Clone for View<D> {
             local: self.local,
             base: self.base.clone(),
             overlay: self.overlay.clone(),
+            proofs: self.proofs.clone(),
             change: self.change,
         }
     }

@@ -11,6 +11,7 @@ mod cuts;
 mod damage;
 mod drops;
 mod hermitage;
+mod forks;
 mod hostile;
 mod notes;
 mod regressions;
