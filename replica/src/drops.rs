@@ -218,6 +218,8 @@ impl<D: Disk> Replica<D> {
             let doubt = match tail.place(covered.seq) {
                 Some(place) if self.read_commit(place)?.id() == covered.id => None,
                 Some(_) => Some(Reason::Forked),
+                // Both histories that are proven go on from what is held, so the Handle covers that, whichever it took.
+                None if self.ends_at_fork(writer, tail) => None,
                 None if self.is_own(writer) => Some(Reason::Unconfirmed),
                 // It is its author's to find out.
                 None => None,

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use btree::{Fresh, Hash, Kind, Nodes};
-use crdt::{Commit, Evidence, Proof, Proofs, SpaceId, Strand, TakenBack, Time};
+use crdt::{Commit, Evidence, Proof, Proofs, SpaceId, Strand, TakenBack, Time, WriterId};
 use disk::Disk;
 use sync::Incoming;
 
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::replica::Replica;
+use crate::tail::WriterTail;
 
 impl<D: Disk> Replica<D> {
     /// The smallest known proof against each writer, durable here. No home may cover such a writer beyond it.
@@ -37,6 +38,18 @@ impl<D: Disk> Replica<D> {
             (self.manifest.evidence, self.pending.proofs) = (manifest, known);
         }
         taken
+    }
+
+    /// Whether a proven fork begins right behind the last commit of a writer that is held.
+    pub(crate) fn ends_at_fork(&self, writer: &WriterId, tail: &WriterTail) -> bool {
+        let of_it = |(proof, _): &(Proof, _)| proof.writer == *writer && proof.seq == tail.last() + 1;
+        let parts_here = |evidence: &Evidence| match evidence {
+            Evidence::Fork(fork) => {
+                [&fork.one, &fork.other].iter().all(|strand| strand.headers[0].prev == tail.tip())
+            }
+            Evidence::TakenBack(_) => false,
+        };
+        self.pending.proofs.iter().find(of_it).is_some_and(|(_, evidence)| parts_here(evidence))
     }
 
     /// Whether a writer has anything to do with this space: anybody can make a device and prove things against it.

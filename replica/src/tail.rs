@@ -62,6 +62,11 @@ impl WriterTail {
         self.first + self.positions.len() as u64 - 1
     }
 
+    /// The id of the last commit held.
+    pub(crate) fn tip(&self) -> CommitId {
+        self.tip
+    }
+
     /// The lowest number held.
     pub(crate) fn first(&self) -> u64 {
         self.first

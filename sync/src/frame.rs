@@ -16,7 +16,7 @@ mod reader;
 pub use close::{Beat, Bye, ByeCode, Join, Joined};
 pub use commits::{Ack, Commits, DETAIL_LEN_MAX, Nack, NackCode};
 pub use fork::{ForkFrame, Shown};
-pub use greet::{Cover, CoverRow, Hello, Mode, Open, Yours};
+pub use greet::{Cover, CoverRow, FEATURE_FORKS, Hello, Mode, Open, Yours};
 pub use nodes::{BlobData, BlobWant, Data, HandleFrame, Missing, Want};
 pub use reader::FrameReader;
 

@@ -13,7 +13,7 @@ pub use status::{End, EndedBy, State, Status};
 
 use crdt::{DeviceId, Time};
 
-use crate::frame::{Beat, Bye, ByeCode, FRAME_LEN_MAX, Hello, PROTO};
+use crate::frame::{Beat, Bye, ByeCode, FEATURE_FORKS, FRAME_LEN_MAX, Hello, PROTO};
 use crate::{Error, Frame, FrameReader, Store};
 
 use beat::Pulse;
@@ -317,7 +317,7 @@ impl Session {
             proto: PROTO,
             device: self.local.device,
             instance: self.local.instance,
-            features: 0,
+            features: FEATURE_FORKS,
             frame_max: FRAME_LEN_MAX as u64,
             wall: now,
         })

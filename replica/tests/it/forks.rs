@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crdt::{Evidence, Time, WriterId};
 use disk::{Fault, Faults, MemoryDisk};
+use replica::ItemKind;
 use sync::{Config, Role, Session, Store};
 
 use crate::space::{Local, NOW, Space, contents, deliver_handle, deliver_tail, get, key, put, roots, set};
@@ -178,6 +179,28 @@ fn copies_and_those_who_heard_them_converge_without_a_home() {
         contents(&world.home),
         BTreeMap::from([("x", "one"), ("y", "two")].map(|(k, v)| (k.into(), v.into())))
     );
+}
+
+#[test]
+fn branch_that_came_too_late_is_written_again() {
+    let mut world = World::new(&[("a", "together")]);
+    set(&mut world.one, "x", "one");
+    set(&mut world.one, "x2", "one");
+    set(&mut world.two, "y", "two");
+    talk(&mut world.one, &mut world.home);
+    let writer = world.writer();
+    // The home has no proof yet, and makes a Handle of what it has.
+    world.space.anchor(NOW, &mut world.home);
+    talk(&mut world.two, &mut world.home);
+    assert_eq!(world.two.evidence().against(&writer), Some(2));
+    assert_eq!((world.two.base().version, world.two.anchored(&writer)), (2, 3));
+    world.settle(true);
+    world.assert_equal();
+    assert_eq!(
+        (get(&world.home, "y").as_deref(), get(&world.home, "x2").as_deref()),
+        (Some("two"), Some("one"))
+    );
+    assert!(world.two.inbox().expect("it reads").iter().all(|item| item.kind == ItemKind::Reissued));
 }
 
 #[test]

@@ -5,6 +5,9 @@ use crdt::{CommitId, Decoder, DeviceId, Encoder, Handle, Problem, SpaceId, Time,
 use super::{FRAME_LEN_MAX, Payload, ROWS_MAX, ascending, refuse};
 use crate::TailRow;
 
+/// The bit of `features` of who speaks frame 15. Others would end the session at it.
+pub const FEATURE_FORKS: u64 = 1;
+
 /// Frame 0, the first on each stream: who speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
@@ -14,7 +17,7 @@ pub struct Hello {
     pub device: DeviceId,
     /// Random per start of a daemon: only an equal instance is oneself, two copies of a device may talk.
     pub instance: [u8; 16],
-    /// A bit for each optional ability; none is defined yet, and unknown bits are ignored.
+    /// A bit for each ability that not every peer has, such as [`FEATURE_FORKS`]; unknown bits are ignored.
     pub features: u64,
     /// The largest frame the speaker takes: never less than [`FRAME_LEN_MAX`], so that nothing sent is too large.
     pub frame_max: u64,

@@ -125,9 +125,9 @@ impl Session {
             return None;
         }
         let page = take_first(&mut greeting.owed, ROWS_MAX);
-        let rows = page.into_iter().map(|(writer, theirs)| row(store, writer, theirs)).collect();
         let more = !greeting.owed.is_empty();
         greeting.is_answer_owed &= more;
+        let rows = page.into_iter().map(|(writer, theirs)| self.row(store, writer, theirs)).collect();
         Some(Frame::Cover(Cover { rows, more }))
     }
 
@@ -154,24 +154,36 @@ impl Session {
 
     /// Same place, other id: a fork, never a merge.
     fn compare(&mut self, store: &impl Store, writer: WriterId, seq: u64, tip: CommitId) {
-        if matches!(store.locate(&writer, seq), Located::Id(id) if id != tip) {
+        if matches!(self.locate(store, &writer, seq), Located::Id(id) if id != tip) {
             self.dispute(store, writer, seq);
         }
     }
-}
 
-fn row(store: &impl Store, writer: WriterId, theirs: Option<(u64, CommitId)>) -> CoverRow {
-    let seq = store.seen(&writer);
-    let tip = match store.locate(&writer, seq) {
-        Located::Id(id) => Some(id),
-        Located::Unknown | Located::Absent => None,
-    };
-    let yours = match theirs.map(|(seq, tip)| (store.locate(&writer, seq), tip)) {
-        Some((Located::Id(id), tip)) if id == tip => Yours::Same,
-        Some((Located::Id(_), _)) => Yours::Fork,
-        Some((Located::Unknown | Located::Absent, _)) | None => Yours::Unknown,
-    };
-    CoverRow { writer, seq, tip, yours }
+    fn row(&mut self, store: &impl Store, writer: WriterId, theirs: Option<(u64, CommitId)>) -> CoverRow {
+        let seq = store.seen(&writer);
+        let tip = match store.locate(&writer, seq) {
+            Located::Id(id) => Some(id),
+            Located::Unknown | Located::Absent => None,
+        };
+        let yours = match theirs.map(|(seq, tip)| (self.locate(store, &writer, seq), tip)) {
+            Some((Located::Id(id), tip)) if id == tip => Yours::Same,
+            Some((Located::Id(_), _)) => Yours::Fork,
+            Some((Located::Unknown | Located::Absent, _)) | None => Yours::Unknown,
+        };
+        CoverRow { writer, seq, tip, yours }
+    }
+
+    /// What is known about a place in a writer's chain. A base that covers more of the peer's own writer than the peer has
+    /// is worth a look into the archive: the peer was restored, or runs twice.
+    fn locate(&mut self, store: &impl Store, writer: &WriterId, seq: u64) -> Located {
+        let located = store.locate(writer, seq);
+        let is_authors = located == Located::Unknown && writer.device() == self.local.peer;
+        if !is_authors || !self.forks.may_look_back() {
+            return located;
+        }
+        let shown = store.strand(writer, seq).and_then(|shown| shown.strand.id(seq));
+        shown.map_or(located, Located::Id)
+    }
 }
 
 fn take_first<V>(map: &mut BTreeMap<WriterId, V>, count: usize) -> BTreeMap<WriterId, V> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crdt::{Evidence, Time, WriterId};
+use crdt::{Evidence, Proof, Time, WriterId};
 
 use super::Session;
 use crate::frame::{ForkFrame, NackCode, Shown};
@@ -15,6 +15,9 @@ const DISPUTES_MAX: usize = 1024;
 /// Questions of the peer that wait for an answer. An honest peer has one for each writer it searches.
 const ASKED_MAX: usize = 2 * DISPUTES_MAX;
 
+/// Looks into the archive for the sake of one peer's claims: each may read all of it.
+const LOOKS_BACK_MAX: u32 = 16;
+
 /// What two sides that differ about writers say to each other.
 #[derive(Debug, Default)]
 pub(super) struct Forks {
@@ -22,8 +25,23 @@ pub(super) struct Forks {
     asked: VecDeque<(WriterId, u64)>,
     /// The lowest commit of each writer against which the peer is known to have proof.
     told: BTreeMap<WriterId, u64>,
+    looks_back: u32,
     /// What the store was like when it was looked at last: its drops and its base.
     looked_at: Option<(u64, u64)>,
+}
+
+impl Forks {
+    /// Whether histories are being searched. What a peer holds must not change meanwhile, so it is offered no Handle that
+    /// may drop one of them.
+    pub(super) fn is_searching(&self) -> bool {
+        !self.disputes.is_empty()
+    }
+
+    /// Whether the archive may be asked once more.
+    pub(super) fn may_look_back(&mut self) -> bool {
+        self.looks_back += 1;
+        self.looks_back <= LOOKS_BACK_MAX
+    }
 }
 
 /// A search for the first commit of a writer that the two sides hold differently.
@@ -78,6 +96,9 @@ impl Session {
             return false;
         }
         self.sender.hold(writer);
+        if !self.peer.speaks_of_forks() {
+            return false;
+        }
         if let Some(dispute) = self.forks.disputes.get_mut(&writer) {
             if seq < dispute.differs {
                 *dispute = Dispute { same: dispute.same.min(seq - 1), differs: seq, ..Dispute::at(seq) };
@@ -112,6 +133,9 @@ impl Session {
 
     /// Proofs first, since answers and tails rest on them; then answers, then questions.
     pub(super) fn next_fork(&mut self, store: &impl Store) -> Option<Frame> {
+        if !self.peer.speaks_of_forks() {
+            return None;
+        }
         let frame = self
             .next_proof(store)
             .or_else(|| self.next_answer(store))
@@ -119,15 +143,15 @@ impl Session {
         frame.map(Frame::Fork)
     }
 
-    /// Everything proven here, once. A peer with an older base adopts first: it may not know the device yet.
+    /// Everything proven here, once. A peer with an older base adopts first, as it may not know the device yet; but what it
+    /// listed itself it is told before a Handle takes the place of it.
     fn next_proof(&mut self, store: &impl Store) -> Option<ForkFrame> {
-        if self.peer.base < store.handle().version {
-            return None;
-        }
-        let is_told = |forks: &Forks, proof: &crdt::Proof| {
-            forks.told.get(&proof.writer).is_some_and(|told| *told <= proof.seq)
+        let is_aligned = self.peer.base >= store.handle().version;
+        let is_due = |proof: &Proof| {
+            let is_told = self.forks.told.get(&proof.writer).is_some_and(|told| *told <= proof.seq);
+            !is_told && (is_aligned || self.peer.has().contains_key(&proof.writer))
         };
-        let (proof, evidence) = store.evidence().iter().find(|(proof, _)| !is_told(&self.forks, proof))?;
+        let (proof, evidence) = store.evidence().iter().find(|(proof, _)| is_due(proof))?;
         self.forks.told.insert(proof.writer, proof.seq);
         Some(ForkFrame::Proof(evidence.clone()))
     }

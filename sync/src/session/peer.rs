@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crdt::{Time, WriterId};
 
 use super::Config;
-use crate::frame::{Hello, Mode};
+use crate::frame::{FEATURE_FORKS, Hello, Mode};
 use crate::{Error, Store};
 
 /// Writers of one peer that a session remembers: some 25 MiB at most.
@@ -64,6 +64,11 @@ impl Peer {
     /// When an Open that is being waited for is not waited for any longer.
     pub(super) fn opening_deadline(&self, config: &Config) -> Option<Time> {
         self.opening_since.map(|since| since.plus_ms(config.opening_ms))
+    }
+
+    /// Whether it knows the frame about forks.
+    pub(super) fn speaks_of_forks(&self) -> bool {
+        self.hello.as_ref().is_some_and(|hello| hello.features & FEATURE_FORKS != 0)
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -234,7 +234,8 @@ impl Session {
     /// Our base, once for each version that is newer than the peer's.
     pub(super) fn next_handle(&mut self, store: &impl Store) -> Option<Frame> {
         let version = store.handle().version;
-        if version <= self.peer.base.max(self.sender.offered) || self.peer.mode == Mode::Tail {
+        let is_news = version > self.peer.base.max(self.sender.offered);
+        if !is_news || self.peer.mode == Mode::Tail || self.forks.is_searching() {
             return None;
         }
         self.sender.offered = version;

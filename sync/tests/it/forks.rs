@@ -129,14 +129,43 @@ fn proof_goes_before_tails_once_a_session() {
 }
 
 #[test]
-fn branch_that_a_home_anchored_stays_and_the_other_one_goes() {
-    let (mut a, b) = copies(2, 3, 4);
-    a.fold();
-    let mut pair = Pair::new(a, b);
-    pair.wait(60_000);
-    pair.assert_converged();
-    assert_eq!(pair.b.model.seen(&writer_of(1)), 5);
-    assert_eq!(pair.states(), (State::Live, State::Live), "{}", pair.trace);
+fn branch_that_a_home_anchored_stays_and_the_other_one_goes_with_proof() {
+    for has_archive in [false, true] {
+        let (mut a, b) = copies(2, 4, 3);
+        a.fold();
+        a.has_archive = has_archive;
+        a.forget_history();
+        let mut pair = Pair::new(a, b);
+        pair.wait(60_000);
+        pair.assert_converged();
+        assert_eq!(pair.b.model.seen(&writer_of(1)), 6);
+        // The author that loses its branch knows from where on it does.
+        assert_eq!(pair.b.model.evidence().against(&writer_of(1)), Some(3), "{}", pair.trace);
+        let place = |what: &str| pair.trace.lines().position(|line| line.starts_with(what));
+        let first = |what: &[&str]| what.iter().filter_map(|what| place(what)).min();
+        assert!(first(&["a Proof", "b Proof"]) < place("a Handle"), "{}", pair.trace);
+        assert_eq!(pair.states(), (State::Live, State::Live), "{}", pair.trace);
+    }
+}
+
+#[test]
+fn archive_is_not_read_again_and_again_for_what_a_peer_says() {
+    let mut home = Model::new(2);
+    let device = crate::model::device(1).id();
+    let writer = |run: u8| crdt::WriterId::new(device, [100 + run; 7], crdt::Class::Normal);
+    for run in 0..40 {
+        home.commit(writer(run), "one", Vec::new(), Vec::new());
+        home.commit(writer(run), "two", Vec::new(), Vec::new());
+    }
+    home.fold();
+    home.has_archive = true;
+    let mut pair = Pair::new(Model::new(1), home);
+    for run in 0..40 {
+        pair.a.model.commit(writer(run), "another one", Vec::new(), Vec::new());
+    }
+    pair.run();
+    let found = pair.b.model.evidence().len();
+    assert!((1..=16).contains(&found), "{found}");
 }
 
 #[test]

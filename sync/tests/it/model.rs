@@ -48,6 +48,8 @@ pub(crate) struct Model {
     drops: u64,
     /// It says of every stretch of history that it is not here any more.
     pub(crate) is_forgetful: bool,
+    /// It has to look into its archive for what its base covers.
+    pub(crate) has_archive: bool,
 }
 
 pub(crate) fn device(seed: u8) -> DeviceKey {
@@ -80,6 +82,7 @@ impl Model {
             proofs: Proofs::new(),
             drops: 0,
             is_forgetful: false,
+            has_archive: false,
         };
         model.keep_nodes();
         model
@@ -100,7 +103,7 @@ impl Model {
     ) -> Dot {
         let tip = self.pending.get(&writer).copied().unwrap_or(Tip::START);
         let open = (tip.seq == 0).then(|| Open {
-            device_key: device(writer.0[16]).public(),
+            device_key: self.key_of(&writer).public(),
             closes: Vec::new(),
             reissues: None,
         });
@@ -187,6 +190,12 @@ impl Model {
 
     pub(crate) fn blobs_len(&self) -> usize {
         self.blobs.values().flatten().map(Vec::len).sum()
+    }
+
+    /// Tests name a writer after its device, or it is the first one's.
+    fn key_of(&self, writer: &WriterId) -> DeviceKey {
+        let named = device(writer.0[16]);
+        if named.id() == writer.device() { named } else { device(1) }
     }
 
     fn cut_of(&self, writer: &WriterId) -> u64 {
@@ -340,6 +349,7 @@ impl Store for Model {
     fn locate(&self, writer: &WriterId, seq: u64) -> Located {
         match self.held(writer, seq) {
             _ if seq > self.seen(writer) => Located::Absent,
+            Some(_) if self.has_archive && seq < self.anchored(writer) => Located::Unknown,
             Some(commit) => Located::Id(commit.id()),
             None if seq > 0 && seq <= self.anchored(writer) => Located::Unknown,
             None => Located::Absent,
@@ -469,7 +479,7 @@ impl Store for Model {
             .take(256)
             .collect();
         let last = headers.last().filter(|_| !self.is_forgetful)?;
-        let key = device(writer.0[16]);
+        let key = self.key_of(writer);
         let seal = Seal::sign(&key, SPACE, *writer, last.seq, last.id());
         Some(Shown { public: key.public(), strand: Strand { headers, seal } })
     }
