@@ -26,6 +26,12 @@ impl<D: Disk> Replica<D> {
     /// nothing.
     pub(crate) fn take_evidence(&mut self, now: Time, evidence: Arc<Evidence>) -> Result<(), Error> {
         self.check_writable()?;
+        let is_known =
+            |claim: Proof| self.pending.proofs.against(&claim.writer).is_some_and(|known| known <= claim.seq);
+        if evidence.claim().is_some_and(is_known) {
+            // Nothing follows from it, true or not, and signatures are slow to verify.
+            return Ok(());
+        }
         let proof = evidence.check(self.space)?;
         if !self.concerns(&proof)? {
             return Ok(());

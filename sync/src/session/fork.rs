@@ -15,6 +15,9 @@ const DISPUTES_MAX: usize = 1024;
 /// Questions of the peer that wait for an answer. An honest peer has one for each writer it searches.
 const ASKED_MAX: usize = 2 * DISPUTES_MAX;
 
+/// Questions of the peer that are answered from the archive: a search of one writer takes some twenty.
+const ANSWERS_BACK_MAX: u32 = 256;
+
 /// Looks into the archive for the sake of one peer's claims: each may read all of it.
 const LOOKS_BACK_MAX: u32 = 16;
 
@@ -26,6 +29,7 @@ pub(super) struct Forks {
     /// The lowest commit of each writer against which the peer is known to have proof.
     told: BTreeMap<WriterId, u64>,
     looks_back: u32,
+    answers_back: u32,
     /// What the store was like when it was looked at last: its drops and its base.
     looked_at: Option<(u64, u64)>,
 }
@@ -104,7 +108,10 @@ impl Session {
                 *dispute = Dispute { same: dispute.same.min(seq - 1), differs: seq, ..Dispute::at(seq) };
             }
         } else if self.forks.disputes.len() < DISPUTES_MAX {
-            self.forks.disputes.insert(writer, Dispute::at(seq));
+            // What one base of both covers is one history.
+            let is_equal = self.peer.base == store.handle().version;
+            let same = if is_equal { store.anchored(&writer).min(seq - 1) } else { 0 };
+            self.forks.disputes.insert(writer, Dispute { same, ..Dispute::at(seq) });
         }
         true
     }
@@ -158,7 +165,10 @@ impl Session {
 
     fn next_answer(&mut self, store: &impl Store) -> Option<ForkFrame> {
         let (writer, seq) = self.forks.asked.pop_front()?;
-        Some(ForkFrame::Shown { writer, seq, shown: store.strand(&writer, seq).map(Box::new) })
+        self.forks.answers_back += u32::from(seq <= store.anchored(&writer));
+        let may_answer = self.forks.answers_back <= ANSWERS_BACK_MAX;
+        let shown = if may_answer { store.strand(&writer, seq) } else { None };
+        Some(ForkFrame::Shown { writer, seq, shown: shown.map(Box::new) })
     }
 
     pub(super) fn handle_fork(

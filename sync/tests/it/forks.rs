@@ -203,12 +203,11 @@ fn headers_that_do_not_verify_close_the_session() {
             }
         }
         while let Some(mut bytes) = pair.b.session.poll_transmit(pair.now, &mut pair.b.model) {
-            match Frame::decode(bytes[4], &bytes[5..]) {
-                Ok(Frame::Fork(ForkFrame::Shown { writer, seq, shown: Some(mut shown) })) => {
-                    shown.strand.seal.signature[3] ^= 1;
-                    bytes = Frame::Fork(ForkFrame::Shown { writer, seq, shown: Some(shown) }).encode();
-                }
-                _ => {}
+            if let Ok(Frame::Fork(ForkFrame::Shown { writer, seq, shown: Some(mut shown) })) =
+                Frame::decode(bytes[4], &bytes[5..])
+            {
+                shown.strand.seal.signature[3] ^= 1;
+                bytes = Frame::Fork(ForkFrame::Shown { writer, seq, shown: Some(shown) }).encode();
             }
             refused = pair.a.session.handle_bytes(pair.now, &bytes, &mut pair.a.model).err().or(refused);
         }
