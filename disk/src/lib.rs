@@ -13,6 +13,7 @@
 
 use std::io;
 
+mod crash;
 mod faults;
 mod memory;
 mod random;

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use crate::crash::Part;
 use crate::{Disk, File};
 
 /// Files hold private data: nobody but their owner may read them.
@@ -23,6 +24,7 @@ pub struct RealDisk {
 #[derive(Debug)]
 pub struct RealFile {
     file: StdFile,
+    part: Part,
 }
 
 /// A lock no other process or handle can take until this is dropped, or its process ends.
@@ -52,6 +54,12 @@ impl RealDisk {
     }
 }
 
+impl RealFile {
+    fn new(path: PathBuf, options: &OpenOptions) -> io::Result<RealFile> {
+        Ok(RealFile { file: options.open(&path)?, part: Part::of(&path) })
+    }
+}
+
 impl Disk for RealDisk {
     type File = RealFile;
     type Lock = RealLock;
@@ -59,15 +67,17 @@ impl Disk for RealDisk {
     fn create(&self, name: &str) -> io::Result<RealFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(FILE_MODE);
-        Ok(RealFile { file: options.open(self.path(name))? })
+        let file = RealFile::new(self.path(name), &options)?;
+        file.part.passed("created");
+        Ok(file)
     }
 
     fn open(&self, name: &str) -> io::Result<RealFile> {
-        Ok(RealFile { file: OpenOptions::new().read(true).write(true).open(self.path(name))? })
+        RealFile::new(self.path(name), OpenOptions::new().read(true).write(true))
     }
 
     fn open_read(&self, name: &str) -> io::Result<RealFile> {
-        Ok(RealFile { file: StdFile::open(self.path(name))? })
+        RealFile::new(self.path(name), OpenOptions::new().read(true))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -100,11 +110,15 @@ impl Disk for RealDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path(from), self.path(to))
+        fs::rename(self.path(from), self.path(to))?;
+        Part::of(&self.path(to)).passed("moved");
+        Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.path(name))
+        fs::remove_file(self.path(name))?;
+        Part::of(&self.path(name)).passed("removed");
+        Ok(())
     }
 
     fn exists(&self, name: &str) -> io::Result<bool> {
@@ -112,7 +126,9 @@ impl Disk for RealDisk {
     }
 
     fn flush_dir(&self, dir: &str) -> io::Result<()> {
-        flush_path(&self.path(dir))
+        flush_path(&self.path(dir))?;
+        Part::of(&self.path(dir)).passed("named");
+        Ok(())
     }
 
     fn lock(&self, name: &str) -> io::Result<RealLock> {
@@ -149,7 +165,13 @@ impl File for RealFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.file.write_at(bytes, offset)
+        self.part.tear(|| {
+            // The process ends here; whether this half went out is as uncertain as it is in a crash.
+            drop(self.file.write_at(&bytes[..bytes.len() / 2], offset));
+        });
+        let count = self.file.write_at(bytes, offset)?;
+        self.part.passed("written");
+        Ok(count)
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -157,10 +179,14 @@ impl File for RealFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        self.file.set_len(len)?;
+        self.part.passed("sized");
+        Ok(())
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data()?;
+        self.part.passed("flushed");
+        Ok(())
     }
 }
