@@ -34,7 +34,12 @@ pub(crate) async fn run(global: &Global, arguments: &VerifyArguments) -> Result<
     let space = arguments.space.as_deref();
     let reports = match global.client().await {
         Ok(mut client) => online(&mut client, space).await?,
-        Err(failure) if failure.exit == EXIT_UNAVAILABLE => offline(&global.data_dir()?, space)?,
+        Err(failure) if failure.exit == EXIT_UNAVAILABLE => {
+            let (data, space) = (global.data_dir()?, arguments.space.clone());
+            // A space is opened and read by a thread that may wait, which this one may not.
+            let read = tokio::task::spawn_blocking(move || offline(&data, space.as_deref()));
+            read.await.map_err(|error| Failure::failed("internal", error.to_string()))??
+        }
         Err(failure) => return Err(failure),
     };
     if global.json {
