@@ -64,6 +64,21 @@ pub fn write_pack<D: Disk>(
 ) -> Result<PackRef, Error> {
     let disk = nodes.disk();
     let file = disk.create(name).map_err(failed(Action::Create, name))?;
+    let written = fill(nodes, name, file, fresh, extra);
+    if written.is_err() {
+        // Nothing names it, and on a full disk every attempt would leave one. If it stays, the next open removes it.
+        drop(disk.remove(name));
+    }
+    written
+}
+
+fn fill<D: Disk>(
+    nodes: &Nodes<D>,
+    name: &str,
+    file: D::File,
+    fresh: Fresh,
+    extra: &[u8],
+) -> Result<PackRef, Error> {
     let mut writer = Writer { name, file, pending: HEADER.to_vec(), written: 0 };
     let mut index = Vec::new();
     for (hash, kind, bytes) in fresh.iter().filter(|(hash, ..)| !nodes.contains(hash)) {
@@ -79,7 +94,7 @@ pub fn write_pack<D: Disk>(
         writer.put(part)?;
     }
     let len = writer.finish()?;
-    disk.flush_dir("").map_err(failed(Action::Flush, name))?;
+    nodes.disk().flush_dir("").map_err(failed(Action::Flush, name))?;
     Ok(PackRef { name: name.to_owned(), len })
 }
 

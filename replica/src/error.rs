@@ -1,5 +1,7 @@
 //! What can go wrong in a replica, by what a caller does about it.
 
+use std::io;
+
 use crdt::{CollId, SpaceId, WriterId};
 
 /// Why a replica could not do what its owner asked.
@@ -153,6 +155,12 @@ pub enum Error {
     /// Commits and what they are made of.
     #[error("a commit is not valid")]
     Commit(#[from] crdt::Error),
+    /// The disk has no room for the file's new contents; what it says counts as before.
+    #[error("no space left to write {name}")]
+    NoSpace {
+        /// Which file.
+        name: String,
+    },
     /// Files of the folder itself.
     #[error("cannot {action} {name}")]
     Disk {
@@ -163,6 +171,27 @@ pub enum Error {
         /// What the disk answered.
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// Whether the disk has no room: nothing was taken, nothing is lost, and it goes on by itself once there is some.
+    pub fn is_full(&self) -> bool {
+        let mut error: &(dyn std::error::Error + 'static) = self;
+        loop {
+            let is_refused = matches!(error.downcast_ref(), Some(Error::NoSpace { .. }))
+                || matches!(error.downcast_ref(), Some(wal::Error::NoSpace { .. }));
+            if is_refused || error.downcast_ref().is_some_and(has_no_room) {
+                return true;
+            }
+            let Some(source) = error.source() else { return false };
+            error = source;
+        }
+    }
+}
+
+/// Whether this is the system's word for a full disk or a spent quota.
+pub(crate) fn has_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Why a transaction did not become a commit.

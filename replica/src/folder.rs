@@ -47,8 +47,8 @@ impl<D: Disk> Replica<D> {
         let slot = 1 - self.slot;
         let body = manifest.encode();
         match self.slots.write(slot, &body) {
-            // Refused before anything was written.
-            Err(error @ Error::ManifestTooLarge { .. }) => return Err(error),
+            // Refused before it could count: the other slot holds the one that does, and this one is written again.
+            Err(error @ (Error::ManifestTooLarge { .. } | Error::NoSpace { .. })) => return Err(error),
             written => self.stop_on_error(written)?,
         }
         self.slot = slot;

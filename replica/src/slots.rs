@@ -4,7 +4,7 @@ use std::io;
 
 use disk::{Disk, File};
 
-use crate::error::Error;
+use crate::error::{Error, has_no_room};
 
 /// Room for some thousand packs, segments and notes; only what is used of it is written.
 const SLOT_LEN: u64 = 256 << 10;
@@ -14,6 +14,9 @@ const HEAD_LEN: usize = 8 + 4 + 32;
 /// Longest contents of a slot.
 pub(crate) const BODY_MAX: usize = SLOT_LEN as usize - HEAD_LEN;
 const NAME: &str = "manifest";
+/// Filled with zeros when the file is made: on a full disk a manifest of this length can still be written, so that a
+/// folder opens and shows what it has.
+const RESERVED_LEN: usize = 32 << 10;
 
 /// The open file of two slots.
 ///
@@ -27,6 +30,9 @@ impl<D: Disk> Slots<D> {
     pub(crate) fn create(disk: &D) -> Result<Self, Error> {
         let file = disk.create(NAME).map_err(failed("create"))?;
         file.set_len(2 * SLOT_LEN).map_err(failed("size"))?;
+        for slot in 0..2 {
+            file.write_all_at(&[0; RESERVED_LEN], slot * SLOT_LEN).map_err(failed("write"))?;
+        }
         file.flush().map_err(failed("flush"))?;
         disk.flush_dir("").map_err(failed("flush the folder of"))?;
         Ok(Self { file })
@@ -53,7 +59,8 @@ impl<D: Disk> Slots<D> {
         Ok(whole)
     }
 
-    /// Replaces the contents of a slot, durably. After an error either contents may be found there.
+    /// Replaces the contents of a slot, durably. After [`Error::NoSpace`] there are none in it that count; after another
+    /// error either may be found there.
     pub(crate) fn write(&self, slot: usize, body: &[u8]) -> Result<(), Error> {
         if body.len() > BODY_MAX {
             return Err(Error::ManifestTooLarge { len: body.len(), max: BODY_MAX });
@@ -63,7 +70,10 @@ impl<D: Disk> Slots<D> {
         bytes.extend_from_slice(&u32::try_from(body.len()).expect("shorter than a slot").to_le_bytes());
         bytes.extend_from_slice(&crdt::derive("manifest", body));
         bytes.extend_from_slice(body);
-        self.file.write_all_at(&bytes, slot as u64 * SLOT_LEN).map_err(failed("write"))?;
+        match self.file.write_all_at(&bytes, slot as u64 * SLOT_LEN) {
+            Err(error) if has_no_room(&error) => return Err(Error::NoSpace { name: NAME.into() }),
+            written => written.map_err(failed("write"))?,
+        }
         self.file.flush().map_err(failed("flush"))
     }
 

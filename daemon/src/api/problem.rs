@@ -133,6 +133,8 @@ fn commit(error: &CommitError, text: String) -> Problem {
 fn replica(error: &replica::Error, text: String) -> Problem {
     use replica::Error as E;
     match error {
+        error if error.is_full() => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", text)
+            .cure("free some space on the disk of the data directory; it goes on by itself"),
         E::ReadOnly => Problem::new(StatusCode::FORBIDDEN, "read-only", text)
             .cure("start the daemon without --read-only"),
         E::Stopped => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "outcome-unknown", text),

@@ -11,6 +11,7 @@ mod cuts;
 mod damage;
 mod drops;
 mod forks;
+mod full;
 mod hermitage;
 mod hostile;
 mod notes;
