@@ -86,7 +86,8 @@ impl<D: Disk> Replica<D> {
         let mut manifest = self.manifest.clone();
         manifest.opens = opens;
         self.write_manifest(now, manifest)?;
-        self.archive_old_segments()
+        // Segments below the log's start, which an earlier run had no time to let go: runs may all be short.
+        self.archive_log(self.manifest.log_start)
     }
 
     /// Packs that no manifest names are left over from work that a crash cut short.
@@ -98,15 +99,6 @@ impl<D: Disk> Replica<D> {
             }
         }
         Ok(())
-    }
-
-    /// Segments below the log's start, which an earlier run had let go.
-    fn archive_old_segments(&mut self) -> Result<(), Error> {
-        let failed = |source| Error::Disk { action: "list", name: WAL.into(), source };
-        let Some(first) = self.log.segments().into_iter().next() else { return Ok(()) };
-        let mut names = self.disk.list(WAL).map_err(failed)?;
-        names.retain(|name| *name < first.name);
-        if names.is_empty() { Ok(()) } else { self.archive_segments(names) }
     }
 }
 

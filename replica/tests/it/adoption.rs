@@ -260,3 +260,28 @@ fn covered_segments_go_to_the_archive_after_a_while() {
     assert_eq!(contents(&home).len(), 40);
     assert_eq!(home.verify().unwrap().problems, [""; 0]);
 }
+
+#[test]
+fn segments_that_a_short_run_left_go_to_the_archive_at_the_next_start() {
+    let space = Space::new(1);
+    let disk = MemoryDisk::new(1);
+    let mut home = space.create(0, &disk);
+    for k in 0..400 {
+        put(&mut home, NOW, &format!("k{k}"), &"v".repeat(900)).unwrap();
+    }
+    home.flush().unwrap();
+    // The second Handle's manifest says what the first covers.
+    for n in 0..2 {
+        put(&mut home, NOW, &format!("last{n}"), "v").unwrap();
+        space.anchor(NOW, &mut home);
+    }
+    let segments = || disk.files().keys().filter(|name| name.starts_with("wal/")).count();
+    assert_eq!((segments(), home.describe().archive_bytes), (2, 0));
+    drop(home);
+    let home = space.open(0, &disk, 9);
+    assert_eq!(segments(), 1);
+    assert!(home.describe().archive_bytes > 0);
+    assert_eq!(contents(&home).len(), 402);
+    drop(home);
+    assert_eq!(space.open(0, &disk, 10).verify().unwrap().problems, [""; 0]);
+}
