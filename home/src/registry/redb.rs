@@ -1,6 +1,11 @@
 //! The registry of a device home: Handles and delivery records in one small database file.
+#![expect(
+    clippy::disallowed_types,
+    reason = "every space of a device shares one database, which may have to be opened anew"
+)]
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 
 use crdt::{DeviceId, Handle, SpaceId};
 use disk::Disk;
@@ -25,9 +30,17 @@ const DELIVERIES: TableDefinition<'_, (&[u8; 16], &[u8; 32]), &[u8]> = TableDefi
 /// It never holds the only copy of a fact: a Handle leaves the device only after the registry *and* the manifest of its
 /// space hold it, and delivery records are derived again on contact. So a file that will not open is set aside and made
 /// anew. A clone shares the database.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RedbRegistry {
-    database: Arc<Database>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// `None` only where opening it anew has failed, too.
+    database: RwLock<Option<Database>>,
+    /// The disk failed, after which a database answers nothing any more, whatever becomes of the disk.
+    has_failed: AtomicBool,
+    open: Box<dyn Fn() -> Result<Database, Error> + Send + Sync>,
 }
 
 /// What is known of one peer and space: bytes that only their owner understands.
@@ -47,14 +60,12 @@ impl RedbRegistry {
     /// `known` are the Handles that the manifests hold: afterwards none of these spaces is behind its manifest,
     /// whatever became of the file.
     pub fn open<D: Disk>(disk: &D, known: &[Handle]) -> Result<Self, Error> {
-        match Self::open_file(disk, known) {
+        let folder = disk.clone();
+        let open = move || open_or_renew(&folder);
+        match Self::new(open.clone(), known) {
             Err(error) if is_damaged(&error) => {
-                disk.rename(NAME, DAMAGED).map_err(|source| Error::Disk {
-                    action: "set aside",
-                    name: NAME,
-                    source,
-                })?;
-                Self::open_file(disk, known)
+                set_aside(disk)?;
+                Self::new(open, known)
             }
             opened => opened,
         }
@@ -62,92 +73,103 @@ impl RedbRegistry {
 
     /// One that forgets, for a folder on read-only media: nothing there is homed or delivered.
     pub fn in_memory() -> Result<Self, Error> {
-        Self::new(InMemoryBackend::new(), &[])
+        Self::new(|| build(InMemoryBackend::new()), &[])
     }
 
-    fn open_file<D: Disk>(disk: &D, known: &[Handle]) -> Result<Self, Error> {
-        let storage =
-            Storage::open(disk, NAME).map_err(|source| Error::Disk { action: "open", name: NAME, source })?;
-        Self::new(storage, known)
-    }
-
-    fn new(storage: impl StorageBackend, known: &[Handle]) -> Result<Self, Error> {
-        let database = Builder::new()
-            .set_cache_size(CACHE_LEN)
-            // The file is small, and one altered or copied in use is then refused instead of believed.
-            .set_check_integrity_on_open(true)
-            .create_with_backend(storage)
-            .map_err(failed("open"))?;
-        let registry = Self { database: Arc::new(database) };
+    fn new(
+        open: impl Fn() -> Result<Database, Error> + Send + Sync + 'static,
+        known: &[Handle],
+    ) -> Result<Self, Error> {
+        let database = RwLock::new(Some(open()?));
+        let shared = Shared { database, has_failed: AtomicBool::new(false), open: Box::new(open) };
+        let registry = Self { shared: Arc::new(shared) };
         registry.raise(known)?;
         Ok(registry)
     }
 
-    /// Keeps what is known of peers, in one step.
-    pub fn put_deliveries(&self, deliveries: &[Delivery]) -> Result<(), Error> {
-        let transaction = self.database.begin_write().map_err(failed("write"))?;
-        {
-            let mut table = transaction.open_table(DELIVERIES).map_err(failed("write"))?;
-            for Delivery { peer, space, record } in deliveries {
-                let key = (peer.as_bytes(), space.as_bytes());
-                table.insert(key, record.as_slice()).map_err(failed("write"))?;
+    /// Does something with the database, which is opened anew first if the disk failed it before.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Error>) -> Result<T, Error> {
+        let Shared { database, has_failed, open } = &*self.shared;
+        if has_failed.load(Ordering::Acquire) {
+            let mut database = database.write().expect("a failed open is no panic");
+            // Another caller may have been here first.
+            if has_failed.load(Ordering::Acquire) {
+                // The old one goes first: two would write over each other.
+                drop(database.take());
+                *database = Some(open()?);
+                has_failed.store(false, Ordering::Release);
             }
         }
-        transaction.commit().map_err(failed("write"))
+        let database = database.read().expect("a failed open is no panic");
+        let Some(database) = &*database else { return Err(Error::Unavailable) };
+        let answer = work(database);
+        if answer.as_ref().is_err_and(is_of_disk) {
+            has_failed.store(true, Ordering::Release);
+        }
+        answer
+    }
+
+    /// Keeps what is known of peers, in one step.
+    pub fn put_deliveries(&self, deliveries: &[Delivery]) -> Result<(), Error> {
+        self.with(|database| {
+            let transaction = database.begin_write().map_err(failed("write"))?;
+            {
+                let mut table = transaction.open_table(DELIVERIES).map_err(failed("write"))?;
+                for Delivery { peer, space, record } in deliveries {
+                    let key = (peer.as_bytes(), space.as_bytes());
+                    table.insert(key, record.as_slice()).map_err(failed("write"))?;
+                }
+            }
+            transaction.commit().map_err(failed("write"))
+        })
     }
 
     /// What is known of one peer and space.
     pub fn delivery(&self, peer: &DeviceId, space: &SpaceId) -> Result<Option<Vec<u8>>, Error> {
-        let transaction = self.database.begin_read().map_err(failed("read"))?;
-        let table = transaction.open_table(DELIVERIES).map_err(failed("read"))?;
-        let found = table.get((peer.as_bytes(), space.as_bytes())).map_err(failed("read"))?;
-        Ok(found.map(|record| record.value().to_vec()))
+        self.with(|database| {
+            let transaction = database.begin_read().map_err(failed("read"))?;
+            let table = transaction.open_table(DELIVERIES).map_err(failed("read"))?;
+            let found = table.get((peer.as_bytes(), space.as_bytes())).map_err(failed("read"))?;
+            Ok(found.map(|record| record.value().to_vec()))
+        })
     }
 
     /// All of it, by peer and space.
     pub fn deliveries(&self) -> Result<Vec<Delivery>, Error> {
-        let transaction = self.database.begin_read().map_err(failed("read"))?;
-        let table = transaction.open_table(DELIVERIES).map_err(failed("read"))?;
-        let mut deliveries = Vec::new();
-        for row in table.iter().map_err(failed("read"))? {
-            let (key, record) = row.map_err(failed("read"))?;
-            let (peer, space) = key.value();
-            deliveries.push(Delivery {
-                peer: DeviceId(*peer),
-                space: SpaceId(*space),
-                record: record.value().to_vec(),
-            });
-        }
-        Ok(deliveries)
+        self.with(|database| {
+            let transaction = database.begin_read().map_err(failed("read"))?;
+            let table = transaction.open_table(DELIVERIES).map_err(failed("read"))?;
+            let mut deliveries = Vec::new();
+            for row in table.iter().map_err(failed("read"))? {
+                let (key, record) = row.map_err(failed("read"))?;
+                let (peer, space) = key.value();
+                let (peer, space) = (DeviceId(*peer), SpaceId(*space));
+                deliveries.push(Delivery { peer, space, record: record.value().to_vec() });
+            }
+            Ok(deliveries)
+        })
     }
 
     /// Brings every space up to what its manifest holds; makes the tables of a new file.
     fn raise(&self, known: &[Handle]) -> Result<(), Error> {
-        let transaction = self.database.begin_write().map_err(failed("write"))?;
-        {
-            transaction.open_table(DELIVERIES).map_err(failed("write"))?;
-            let mut table = transaction.open_table(HANDLES).map_err(failed("write"))?;
-            for handle in known {
-                if version(&table, &handle.space)? < handle.version {
-                    table
-                        .insert(handle.space.as_bytes(), handle.encode().as_slice())
-                        .map_err(failed("write"))?;
+        self.with(|database| {
+            let transaction = database.begin_write().map_err(failed("write"))?;
+            {
+                transaction.open_table(DELIVERIES).map_err(failed("write"))?;
+                let mut table = transaction.open_table(HANDLES).map_err(failed("write"))?;
+                for handle in known {
+                    if version(&table, &handle.space)? < handle.version {
+                        let bytes = handle.encode();
+                        table.insert(handle.space.as_bytes(), bytes.as_slice()).map_err(failed("write"))?;
+                    }
                 }
             }
-        }
-        transaction.commit().map_err(failed("write"))
-    }
-}
-
-impl Registry for RedbRegistry {
-    fn get(&mut self, space: &SpaceId) -> Result<Option<Handle>, Error> {
-        let transaction = self.database.begin_read().map_err(failed("read"))?;
-        let table = transaction.open_table(HANDLES).map_err(failed("read"))?;
-        read(&table, space)
+            transaction.commit().map_err(failed("write"))
+        })
     }
 
-    fn cas_many(&mut self, swaps: &[Swap]) -> Result<Outcome, Error> {
-        let transaction = self.database.begin_write().map_err(failed("write"))?;
+    fn swap(&self, database: &Database, swaps: &[Swap]) -> Result<Outcome, Error> {
+        let transaction = database.begin_write().map_err(failed("write"))?;
         {
             let mut table = transaction.open_table(HANDLES).map_err(failed("write"))?;
             for swap in swaps {
@@ -164,10 +186,62 @@ impl Registry for RedbRegistry {
         }
         match transaction.commit() {
             Ok(()) => Ok(Outcome::Swapped),
-            // Nobody knows what the disk now holds; the next open reads it.
-            Err(_) => Ok(Outcome::Unknown),
+            // Nobody knows what the disk now holds; opening it anew reads it.
+            Err(_) => {
+                self.shared.has_failed.store(true, Ordering::Release);
+                Ok(Outcome::Unknown)
+            }
         }
     }
+}
+
+impl Registry for RedbRegistry {
+    fn get(&mut self, space: &SpaceId) -> Result<Option<Handle>, Error> {
+        self.with(|database| {
+            let transaction = database.begin_read().map_err(failed("read"))?;
+            let table = transaction.open_table(HANDLES).map_err(failed("read"))?;
+            read(&table, space)
+        })
+    }
+
+    fn cas_many(&mut self, swaps: &[Swap]) -> Result<Outcome, Error> {
+        self.with(|database| self.swap(database, swaps))
+    }
+}
+
+/// Opens the file, or sets it aside and begins another where its bytes are at fault.
+fn open_or_renew<D: Disk>(disk: &D) -> Result<Database, Error> {
+    match open_file(disk) {
+        Err(error) if is_damaged(&error) => {
+            set_aside(disk)?;
+            open_file(disk)
+        }
+        opened => opened,
+    }
+}
+
+fn open_file<D: Disk>(disk: &D) -> Result<Database, Error> {
+    let opened = Storage::open(disk, NAME);
+    build(opened.map_err(|source| Error::Disk { action: "open", name: NAME, source })?)
+}
+
+fn set_aside<D: Disk>(disk: &D) -> Result<(), Error> {
+    disk.rename(NAME, DAMAGED).map_err(|source| Error::Disk { action: "set aside", name: NAME, source })
+}
+
+fn build(storage: impl StorageBackend) -> Result<Database, Error> {
+    Builder::new()
+        .set_cache_size(CACHE_LEN)
+        // The file is small, and one altered or copied in use is then refused instead of believed.
+        .set_check_integrity_on_open(true)
+        .create_with_backend(storage)
+        .map_err(failed("open"))
+}
+
+/// Whether it was the disk that did not do what it was told.
+fn is_of_disk(error: &Error) -> bool {
+    let Error::Registry { source, .. } = error else { return false };
+    matches!(source.as_ref(), redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed)
 }
 
 /// Whether the bytes are at fault, and not the disk's momentary mood.
