@@ -18,8 +18,9 @@ use super::{Error, SessionId, Slot};
 use crate::config::Fsync;
 use crate::metrics::SpaceMetrics;
 
-/// How soon a space that would not open is tried again.
-const REOPEN_MS: u64 = 5_000;
+/// How soon a space that would not open is tried again: at first, and twice as long after each failure up to this.
+const REOPEN_MS: u64 = 250;
+const REOPEN_MAX_MS: u64 = 8_000;
 
 /// Commits whose way to the Handle is timed at once.
 const CONVERGING_MAX: usize = 1_024;
@@ -43,6 +44,8 @@ pub struct Owner<D: Disk> {
     live: Option<Live<D>>,
     /// Why it is not live, and when that is tried again.
     broken: Option<(String, Time)>,
+    /// How long it waits after the next failure to open.
+    reopen_ms: u64,
     pub(super) sessions: Sessions,
     pub(super) waits: Waits,
     pub(super) upkeep: Upkeep,
@@ -74,6 +77,7 @@ impl<D: Disk> Owner<D> {
             open,
             live: None,
             broken: None,
+            reopen_ms: REOPEN_MS,
             sessions: Sessions::default(),
             waits: Waits::default(),
             upkeep: Upkeep::default(),
@@ -213,7 +217,9 @@ impl<D: Disk> Owner<D> {
 
     /// Tries to open the space again, if it is time.
     pub(super) fn revive(&mut self, now: Time) {
-        if self.broken.as_ref().is_some_and(|(_, at)| now >= *at) {
+        // A time further away than any wait was set before the clock was put back.
+        let is_due = |at: Time| now >= at || at > now.plus_ms(REOPEN_MAX_MS);
+        if self.broken.as_ref().is_some_and(|(_, at)| is_due(*at)) {
             self.reopen(now);
         }
     }
@@ -224,8 +230,12 @@ impl<D: Disk> Owner<D> {
             Ok(live) => {
                 self.live = Some(live);
                 self.broken = None;
+                self.reopen_ms = REOPEN_MS;
             }
-            Err(reason) => self.broken = Some((reason, now.plus_ms(REOPEN_MS))),
+            Err(reason) => {
+                self.broken = Some((reason, now.plus_ms(self.reopen_ms)));
+                self.reopen_ms = (2 * self.reopen_ms).min(REOPEN_MAX_MS);
+            }
         }
     }
 

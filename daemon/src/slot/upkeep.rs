@@ -14,6 +14,9 @@ const IDLE_MS: u64 = 1_000;
 /// After this long without a batch a small checkpoint is made, so that the next start has nothing to replay.
 const QUIET_MS: u64 = 10_000;
 
+/// How soon a checkpoint that failed is tried again: on a full disk that is the next sign of life.
+const HELD_MS: u64 = 2_000;
+
 /// With `os` nobody waits for the flush, but nothing reaches a peer before it.
 const OS_MS: u64 = 5_000;
 
@@ -30,7 +33,10 @@ pub(super) struct Upkeep {
     /// When the home wants to make a Handle.
     home: Option<Time>,
     is_checkpointing: bool,
-    trouble: Option<String>,
+    /// No checkpoint before this, since one failed.
+    held: Option<Time>,
+    /// What failed last and has not gone well since, and how.
+    trouble: Option<(&'static str, String)>,
     /// Something failed that may have stopped the replica.
     is_suspect: bool,
 }
@@ -63,6 +69,7 @@ impl Upkeep {
     fn step_back(&mut self, now: Time) {
         self.idle = self.idle.map(|at| at.min(now.plus_ms(IDLE_MS)));
         self.quiet = self.quiet.map(|at| at.min(now.plus_ms(QUIET_MS)));
+        self.held = self.held.map(|at| at.min(now.plus_ms(HELD_MS)));
     }
 
     pub(super) fn wake(&self) -> Option<Time> {
@@ -70,22 +77,31 @@ impl Upkeep {
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
-        self.trouble.clone()
+        self.trouble.as_ref().map(|(_, text)| text.clone())
     }
 
-    fn note<T, E: std::error::Error>(&mut self, what: &str, outcome: Result<T, E>) -> Option<T> {
+    fn note<T, E: std::error::Error>(&mut self, what: &'static str, outcome: Result<T, E>) -> Option<T> {
         match outcome {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                self.trouble.take_if(|(failed, _)| *failed == what);
+                Some(value)
+            }
             Err(error) => {
                 let text = format!("{what}: {}", with_causes(&error));
-                if self.trouble.as_ref() != Some(&text) {
+                if self.trouble() != Some(text.clone()) {
                     tracing::warn!("{text}");
                 }
-                self.trouble = Some(text);
+                self.trouble = Some((what, text));
                 self.is_suspect = true;
                 None
             }
         }
+    }
+
+    /// Each attempt of a checkpoint folds everything again, so one that failed is not repeated at once.
+    fn hold_checkpoint(&mut self, now: Time) {
+        self.held = Some(now.plus_ms(HELD_MS));
+        self.quiet = self.held;
     }
 }
 
@@ -123,9 +139,7 @@ impl<D: Disk> Owner<D> {
         }
         if home.due(now, replica).is_some_and(|due| due <= now) {
             let made = home.batch(replica, now, registry);
-            if upkeep.note("the next handle", made).is_some() {
-                upkeep.trouble = None;
-            }
+            upkeep.note("the next handle", made);
         }
         upkeep.home = home.due(now, replica);
     }
@@ -150,6 +164,7 @@ impl<D: Disk> Owner<D> {
         }
         if (is_quiet || live.replica.checkpoint_due())
             && !upkeep.is_checkpointing
+            && upkeep.held.is_none_or(|held| held <= now)
             && live.replica.is_flushed()
         {
             self.begin_checkpoint();
@@ -161,7 +176,7 @@ impl<D: Disk> Owner<D> {
         let slot = self.slot.clone();
         let Some((live, _, _, upkeep)) = self.parts() else { return };
         let begun = live.replica.begin_checkpoint();
-        let Some(Some(job)) = upkeep.note("a checkpoint", begun) else { return };
+        let Some(Some(job)) = upkeep.note("the begin of a checkpoint", begun) else { return };
         upkeep.is_checkpointing = true;
         std::thread::spawn(move || {
             let done = job.run();
@@ -182,9 +197,11 @@ impl<D: Disk> Owner<D> {
     ) {
         let Some((live, _, _, upkeep)) = self.parts() else { return };
         upkeep.is_checkpointing = false;
-        if let Some(done) = done.and_then(|done| upkeep.note("a checkpoint", done)) {
-            let finished = live.replica.finish_checkpoint(now, done);
-            upkeep.note("a checkpoint", finished);
+        let Some(done) = done else { return };
+        let finished = done.and_then(|done| live.replica.finish_checkpoint(now, done));
+        match upkeep.note("a checkpoint", finished) {
+            Some(()) => upkeep.held = None,
+            None => upkeep.hold_checkpoint(now),
         }
     }
 }
