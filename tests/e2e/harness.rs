@@ -66,6 +66,9 @@ pub(crate) struct Daemon {
     ready: String,
     environment: Vec<(String, String)>,
     listen: String,
+    arguments: Vec<String>,
+    /// Where what it says goes.
+    output: PathBuf,
 }
 
 impl Daemon {
@@ -88,12 +91,25 @@ impl Daemon {
     /// The daemon of a directory that is there already, not yet started.
     pub(crate) fn of(data: PathBuf) -> Daemon {
         Daemon {
+            output: data.clone(),
             data,
             child: None,
             ready: String::new(),
             environment: Vec::new(),
             listen: "127.0.0.1:0".to_string(),
+            arguments: Vec::new(),
         }
+    }
+
+    /// Further arguments of `serve`.
+    pub(crate) fn serve_with(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|argument| argument.to_string()).collect();
+    }
+
+    /// Its output goes to this directory, where its own cannot be written or is to be left alone.
+    pub(crate) fn keep_output_in(&mut self, output: PathBuf) {
+        std::fs::create_dir_all(&output).expect("a directory");
+        self.output = output;
     }
 
     /// Serves; the second time on the same port, so that peers find it again.
@@ -104,12 +120,13 @@ impl Daemon {
     }
 
     pub(crate) fn try_start(&mut self) -> Result<(), String> {
-        let out_path = self.data.join("daemon.out");
-        let trace_path = self.data.join("daemon.trace");
+        let out_path = self.output.join("daemon.out");
+        let trace_path = self.output.join("daemon.trace");
         let child = Command::new(PROGRAM)
             .arg("--data")
             .arg(&self.data)
             .args(["serve", "--listen", &self.listen])
+            .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(File::create(&out_path).expect("a file"))
@@ -145,8 +162,37 @@ impl Daemon {
             .unwrap_or_else(|| panic!("no {name} in {:?}", self.ready))
     }
 
+    /// Of the process that serves now.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(self.child.as_ref().expect("it runs"))
+    }
+
+    /// The folder of a space in the data directory.
+    pub(crate) fn folder(&self, space: &str) -> PathBuf {
+        let space = self.json(&["space", "show", space]);
+        self.data.join("spaces").join(space["id"].as_str().expect("an id"))
+    }
+
     pub(crate) fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// The next start ends itself at this crash point, such as `log-flushed:3`; see `disk/src/crash.rs`.
+    pub(crate) fn crash_at(&mut self, point: Option<&str>) {
+        self.environment.retain(|(name, _)| name != "STRANDLINE_CRASH");
+        self.environment.extend(point.map(|point| ("STRANDLINE_CRASH".to_string(), point.to_string())));
+    }
+
+    /// Whether it ended by itself, and then for good.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let has_ended = match &mut self.child {
+            Some(child) => child.try_wait().expect("our child").is_some(),
+            None => true,
+        };
+        if has_ended {
+            self.child = None;
+        }
+        has_ended
     }
 
     /// kill -9.
@@ -171,7 +217,7 @@ impl Daemon {
             }
             std::thread::sleep(Duration::from_millis(10));
         };
-        (status.code(), std::fs::read_to_string(self.data.join("daemon.trace")).expect("its trace"))
+        (status.code(), std::fs::read_to_string(self.output.join("daemon.trace")).expect("its trace"))
     }
 
     /// A command that must succeed; its output.
