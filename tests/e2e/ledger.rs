@@ -38,7 +38,7 @@ impl Ledger {
     pub(crate) fn write(&mut self, connection: &mut Connection, query: &str) -> std::io::Result<Answer> {
         self.next += 1;
         let seq = self.next;
-        let key = format!("{}-{:02}", self.name, seq % KEYS);
+        let key = self.key(seq);
         let known = self.keys.entry(key.clone()).or_default();
         known.unsure.push(seq);
         let answer = connection.put(&key, value(seq).as_bytes(), query)?;
@@ -51,6 +51,28 @@ impl Ledger {
             known.unsure.pop();
         }
         Ok(answer)
+    }
+
+    /// Reads the key whose turn it is next: an answer must be what may stand there, an error is the caller's to judge.
+    pub(crate) fn read(&self, connection: &mut Connection) -> std::io::Result<Answer> {
+        let key = self.key(self.next + 1);
+        let path = format!("/v1/spaces/telemetry/collections/readings/keys/{key}");
+        let answer = connection.request("GET", &path, b"")?;
+        if let Some(known) = self.keys.get(&key) {
+            let is_nothing = answer.status == 404 && known.sure.is_none();
+            let seq = answer.is_ok().then(|| seq_of(&String::from_utf8_lossy(&answer.body)));
+            let may_stand = |seq: u64| known.sure == Some(seq) || known.unsure.contains(&seq);
+            assert!(
+                answer.status >= 500 || is_nothing || seq.is_some_and(may_stand),
+                "{key}: {}",
+                answer.status
+            );
+        }
+        Ok(answer)
+    }
+
+    fn key(&self, seq: u64) -> String {
+        format!("{}-{:02}", self.name, seq % KEYS)
     }
 
     /// Acknowledged writes that are not there, in words.

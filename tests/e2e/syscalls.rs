@@ -9,13 +9,14 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::harness::{Daemon, Place, agree, home, joined, run, until};
-use super::http::Connection;
+use super::http::{Answer, Connection};
 use super::ledger::{Ledger, shown};
 
-/// Writes while the errors last.
+/// Writes, each with a read, while the errors last.
 const WRITES: usize = 60;
 
-/// What a refused write may say: that it is not known, that the space is not open just now, that there is no room.
+/// What a refusal may say: that it is not known, that the space is not open just now, that there is no room,
+/// that the disk cannot be read.
 const REFUSALS: [&str; 4] = ["outcome-unknown", "space-unavailable", "disk-full", "storage"];
 
 /// strace, attached to a running daemon; it lets go with this value.
@@ -68,8 +69,8 @@ fn files(folder: &Path, part: &str) -> Vec<PathBuf> {
     entries.map(|entry| entry.expect("an entry").path()).collect()
 }
 
-/// Writes while calls fail as told, then until writes are taken again; nothing that was acknowledged may be missing.
-/// Returns what the refused writes said.
+/// Writes and reads while calls fail as told, then until writes are taken again; nothing that was acknowledged may be missing.
+/// Returns what the refusals said.
 fn endure(home: &Daemon, ledger: &mut Ledger, what: &str) -> BTreeSet<String> {
     let pid = home.pid();
     let injection = Injection::new(home, what, &[]);
@@ -77,8 +78,10 @@ fn endure(home: &Daemon, ledger: &mut Ledger, what: &str) -> BTreeSet<String> {
     let mut connection = Connection::open(home.data()).expect("it is up");
     for number in 0..WRITES {
         let query = if number % 9 == 8 { "?wait=anchored&timeout=100ms" } else { "" };
-        let answer = ledger.write(&mut connection, query).unwrap_or_else(|error| panic!("{what}: {error}"));
-        if !answer.is_ok() && answer.status != 504 {
+        let written = ledger.write(&mut connection, query).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let read = ledger.read(&mut connection).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let refused = |answer: &Answer| !answer.is_ok() && !matches!(answer.status, 404 | 504);
+        for answer in [written, read].into_iter().filter(refused) {
             let problem = answer.problem();
             assert!(REFUSALS.contains(&problem.as_str()), "{what}: {problem}");
             refusals.insert(problem);
