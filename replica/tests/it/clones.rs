@@ -44,3 +44,28 @@ fn clone_that_finds_another_history_under_its_name_lists_its_own_and_goes_on_und
     check_clone(&["a", "b"], &["c"], 1);
     check_clone(&["a", "b"], &[], 0);
 }
+
+#[test]
+fn what_was_built_on_the_branch_that_lost_is_written_again_without_it() {
+    let space = Space::new(3);
+    let disk = MemoryDisk::new(2);
+    let mut home = space.create(0, &MemoryDisk::new(1));
+    let mut author = space.create(2, &MemoryDisk::new(3));
+    drop(space.create(1, &disk));
+    let (mut left, mut right) = (space.open(1, &disk.copy(), 9), space.open(1, &disk, 9));
+    set(&mut right, "only there", "right");
+    set(&mut right, "k", "right");
+    deliver_tail(NOW, &mut right, &mut author);
+    set(&mut author, "k", "author");
+    set(&mut left, "a", "left");
+    deliver_tail(NOW, &mut left, &mut home);
+    space.anchor(NOW, &mut home);
+    deliver_handle(NOW, &mut home, &mut author);
+    let expected = [("a", "left"), ("k", "author")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(contents(&author), expected.clone().into());
+    let items = author.inbox().unwrap();
+    assert_eq!((items.len(), items[0].kind), (1, ItemKind::Reissued));
+    assert_eq!(author.verify().unwrap().problems, [""; 0]);
+    deliver_tail(NOW, &mut author, &mut home);
+    assert_eq!(contents(&home), expected.into());
+}
