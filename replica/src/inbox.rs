@@ -1,7 +1,9 @@
 //! What came of this device's writes and counts no more, with its content: nothing that was accepted is lost silently.
 
+use std::collections::BTreeSet;
+
 use btree::{Fresh, Hash, Kind};
-use crdt::{Commit, Decoder, Dot, Encoder, WriterId};
+use crdt::{Commit, Decoder, Dot, Encoder, Time, WriterId};
 use disk::Disk;
 
 use crate::error::Error;
@@ -64,6 +66,39 @@ impl Item {
     }
 }
 
+/// Items on their way into pieces.
+#[derive(Default)]
+struct Pieces {
+    full: Vec<Hash>,
+    piece: Vec<Vec<u8>>,
+    len: usize,
+}
+
+impl Pieces {
+    fn push(&mut self, fresh: &mut Fresh, item: Vec<u8>) -> Result<(), Error> {
+        if self.len + item.len() > PIECE_LEN {
+            self.close(fresh)?;
+        }
+        self.len += item.len();
+        self.piece.push(item);
+        Ok(())
+    }
+
+    fn close(&mut self, fresh: &mut Fresh) -> Result<(), Error> {
+        let piece = std::mem::take(&mut self.piece);
+        self.len = 0;
+        if !piece.is_empty() {
+            self.full.push(fresh.insert_raw(Kind::Chunk, &encode_piece(&piece))?);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, fresh: &mut Fresh) -> Result<Vec<Hash>, Error> {
+        self.close(fresh)?;
+        Ok(self.full)
+    }
+}
+
 /// A list of items as a pack holds it.
 fn encode_piece(items: &[Vec<u8>]) -> Vec<u8> {
     let mut out = Encoder::new();
@@ -97,29 +132,41 @@ impl<D: Disk> Replica<D> {
         decode_piece(&bytes).map_err(|_| Error::BadInbox)
     }
 
+    /// Takes items out of the inbox: somebody has seen to them. Returns how many there were.
+    pub fn discard(&mut self, now: Time, dots: &BTreeSet<Dot>) -> Result<usize, Error> {
+        self.check_writable()?;
+        let items = self.inbox()?;
+        let kept: Vec<&Item> = items.iter().filter(|item| !dots.contains(&item.dot)).collect();
+        if kept.len() == items.len() {
+            return Ok(0);
+        }
+        let mut fresh = Fresh::new(self.pending.salt);
+        let mut pieces = Pieces::default();
+        kept.iter().try_for_each(|item| pieces.push(&mut fresh, item.encode()))?;
+        let mut manifest = self.manifest.clone();
+        manifest.inbox = pieces.finish(&mut fresh)?;
+        let base = self.base().clone();
+        let nodes = self.write_nodes(&base, fresh, manifest.clone())?;
+        manifest.packs = nodes.packs();
+        self.write_manifest(now, manifest)?;
+        self.take_nodes_of(nodes);
+        Ok(items.len() - kept.len())
+    }
+
     /// Adds items, in pieces that the coming pack holds, and returns the list that the coming manifest names.
     pub(crate) fn add_to_inbox(&self, fresh: &mut Fresh, items: &[Item]) -> Result<Vec<Hash>, Error> {
-        let mut pieces = self.manifest.inbox.clone();
+        let mut pieces = Pieces { full: self.manifest.inbox.clone(), ..Pieces::default() };
         if items.is_empty() {
-            return Ok(pieces);
+            return Ok(pieces.full);
         }
-        let mut piece = Vec::new();
         // The last piece is filled up first: many small drops must not make the list long.
-        if let Some(last) = pieces.pop() {
-            piece.extend(self.inbox_piece(&last)?.iter().map(Item::encode));
-        }
-        let mut len: usize = piece.iter().map(Vec::len).sum();
-        for item in items.iter().map(Item::encode) {
-            if len + item.len() > PIECE_LEN && !piece.is_empty() {
-                pieces.push(fresh.insert_raw(Kind::Chunk, &encode_piece(&piece))?);
-                piece.clear();
-                len = 0;
+        if let Some(last) = pieces.full.pop() {
+            for item in self.inbox_piece(&last)? {
+                pieces.push(fresh, item.encode())?;
             }
-            len += item.len();
-            piece.push(item);
         }
-        pieces.push(fresh.insert_raw(Kind::Chunk, &encode_piece(&piece))?);
-        Ok(pieces)
+        items.iter().try_for_each(|item| pieces.push(fresh, item.encode()))?;
+        pieces.finish(fresh)
     }
 
     /// The pieces of the inbox, and the values that the commits in it name.

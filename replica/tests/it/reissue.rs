@@ -230,6 +230,11 @@ fn device_that_may_not_write_any_more_writes_nothing_again_and_keeps_it_in_its_i
     let commit = items[0].commit.clone().expect("with all that it wrote");
     let blob = commit.body().blobs()[0];
     assert_eq!(author.snapshot().value(&crdt::Payload::Blob(blob)).unwrap(), "large".repeat(1000).as_bytes());
+    let mut author = author;
+    assert_eq!(author.discard(NOW, &[items[0].dot].into()).unwrap(), 1);
+    drop(author);
+    three.disk.crash();
+    assert!(three.space.open(1, &three.disk, 10).inbox().unwrap().is_empty(), "somebody has seen to it");
 }
 
 #[test]
