@@ -11,8 +11,8 @@ use btree::{Fresh, Source};
 use crdt::view::counter::Total;
 use crdt::view::lww::Live;
 use crdt::{
-    Body, Class, CollId, Commit, CommitId, Dot, Handle, Header, Mutation, Op, Open, Payload, Supersede, Tip,
-    WriterId,
+    Body, Class, CollId, Commit, CommitId, Dot, Evidence, Handle, Header, Mutation, Op, Open, Payload,
+    Supersede, Tip, WriterId,
 };
 use disk::Disk;
 
@@ -136,6 +136,8 @@ impl<D: Disk> Replica<D> {
                 Some((ItemKind::Rejected, "this device may not write here any more"))
             } else if self.is_reissue(dropped)? {
                 Some((ItemKind::Orphaned, "it was written again once already, and that was cut"))
+            } else if self.is_taken_back(&dropped.dot) {
+                Some((ItemKind::Orphaned, "another copy of this device has written it again"))
             } else if self.is_copy {
                 Some((ItemKind::Orphaned, "this folder is a copy: the other one may have written it again"))
             } else {
@@ -155,6 +157,15 @@ impl<D: Disk> Replica<D> {
         let opened = record.commit().and_then(|commit| commit.header().open.as_ref());
         let says_so = opened.is_some_and(|open| open.reissues.is_some());
         Ok(says_so || matches!(record, Record::Reissued(_)))
+    }
+
+    /// Whether somebody with this device's key took a commit back before this drop.
+    fn is_taken_back(&self, dot: &Dot) -> bool {
+        let mut known = self.pending.proofs.iter();
+        known.any(|(proof, evidence)| {
+            let is_taken_back = matches!(**evidence, Evidence::TakenBack(_));
+            is_taken_back && proof.writer == dot.writer && proof.seq <= dot.seq
+        })
     }
 
     fn successor(&mut self, first: &Dropped, reissue: &mut Reissue) -> Result<Successor, Error> {

@@ -4,6 +4,7 @@ use disk::MemoryDisk;
 use replica::ItemKind;
 use sync::{Accepted, Incoming, Store};
 
+use crate::reissue::{count, counted};
 use crate::space::{Local, NOW, Space, contents, deliver_handle, deliver_tail, set};
 
 /// Two copies of a device that go on under the same writer, of which the home hears the left.
@@ -43,6 +44,31 @@ fn clone_that_finds_another_history_under_its_name_lists_its_own_and_goes_on_und
     check_clone(&["a"], &["b", "c", "d"], 3);
     check_clone(&["a", "b"], &["c"], 1);
     check_clone(&["a", "b"], &[], 0);
+}
+
+#[test]
+fn suffix_that_another_copy_took_back_is_not_written_a_second_time() {
+    let space = Space::new(2);
+    let disk = MemoryDisk::new(2);
+    let (mut home, mut author) = (space.create(0, &MemoryDisk::new(1)), space.create(1, &disk));
+    count(&mut author, "n", 3);
+    deliver_tail(NOW, &mut author, &mut home);
+    space.anchor(NOW, &mut home);
+    deliver_handle(NOW, &mut home, &mut author);
+    count(&mut author, "n", 8);
+    let writer = author.tail()[0].0;
+    let mut copy = space.open(1, &disk.copy(), 9);
+    space.cut(&mut home, &writer, 1);
+    deliver_handle(NOW, &mut home, &mut author);
+    let proofs: Vec<_> = author.evidence().iter().map(|(_, evidence)| evidence.clone()).collect();
+    assert_eq!(proofs.len(), 1);
+    copy.accept_evidence(NOW, proofs[0].clone()).unwrap();
+    deliver_handle(NOW, &mut home, &mut copy);
+    assert_eq!(counted(&copy, "n"), 3, "the other copy's commit is yet to come");
+    assert_eq!(copy.inbox().unwrap()[0].kind, ItemKind::Orphaned);
+    deliver_tail(NOW, &mut author, &mut copy);
+    deliver_tail(NOW, &mut copy, &mut home);
+    assert_eq!((counted(&author, "n"), counted(&copy, "n"), counted(&home, "n")), (8, 8, 8));
 }
 
 #[test]
