@@ -275,6 +275,27 @@ fn what_a_handle_covers_can_still_be_shown() {
 }
 
 #[test]
+fn what_left_the_log_is_shown_from_the_archive() {
+    let mut world = World::new(&[]);
+    for n in 0..700 {
+        set(&mut world.one, &format!("k{n}"), &"v".repeat(1000));
+    }
+    talk(&mut world.one, &mut world.home);
+    let writer = world.writer();
+    let before = world.home.strand(&writer, 3).expect("it is in the tail");
+    world.space.anchor(NOW, &mut world.home);
+    set(&mut world.home, "more", "news");
+    world.home.checkpoint(NOW.plus_ms(3_600_000)).expect("it folds");
+    set(&mut world.home, "more", "again");
+    world.home.checkpoint(NOW.plus_ms(7_200_000)).expect("it folds");
+    let archived = world.disks[0].files().into_keys().filter(|name| name.starts_with("archive/")).count();
+    assert!(archived > 0, "the log let nothing go");
+    assert_eq!(world.home.strand(&writer, 3), Some(before));
+    let last = world.home.strand(&writer, 700).expect("the last one");
+    last.strand.check(world.home.space(), &last.public).expect("it is sealed");
+}
+
+#[test]
 fn evidence_about_strangers_is_not_kept_and_forged_evidence_is_refused() {
     let mut world = World::new(&[("a", "together")]);
     set(&mut world.one, "x", "one");
