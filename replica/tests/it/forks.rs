@@ -11,7 +11,7 @@ use sync::{Config, Role, Session, Store};
 use crate::space::{Local, NOW, Space, contents, deliver_handle, deliver_tail, get, key, put, roots, set};
 
 /// A conversation until neither side has anything to say for some seconds.
-fn talk(a: &mut Local, b: &mut Local) {
+pub(crate) fn talk(a: &mut Local, b: &mut Local) {
     let (id_a, id_b) = (a.device().id(), b.device().id());
     let local = |device, peer, instance| sync::Local { device, instance, peer };
     let mut one = Session::new(Role::Dialer, local(id_a, id_b, [1; 16]), NOW, Config::default());

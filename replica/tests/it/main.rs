@@ -21,4 +21,5 @@ mod riak;
 mod space;
 mod story;
 mod transactions;
+mod twins;
 mod values;
