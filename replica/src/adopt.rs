@@ -210,17 +210,20 @@ impl<D: Disk> Replica<D> {
 
     /// Whether local may stay as it is: no writer that is held or covered ends elsewhere now, and nothing held drops out.
     fn is_steady(&self, handle: &Handle, fresh: &Fresh, covered: &Covered) -> Result<bool, Error> {
-        let roots = roots_of(handle);
+        let (roots, proofs) = (roots_of(handle), &self.pending.proofs);
         let before = self.pending.cuts()?;
-        let after = Cuts::new(Source::new(&self.pending.nodes, fresh), roots, &self.pending.proofs)?;
+        let after = Cuts::new(Source::new(&self.pending.nodes, fresh), roots, proofs)?;
+        let is_told = covered.changes_rights();
         let held = self.tail.writers().map(|(writer, _)| writer);
         for writer in held.chain(covered.tips.iter().map(|(writer, _)| writer)) {
-            if before.cut(writer)? != after.cut(writer)? {
+            // Where nothing is said of rights, only a writer that something is proven against can end elsewhere.
+            let may_move = is_told || proofs.against(writer).is_some();
+            if may_move && before.cut(writer)? != after.cut(writer)? {
                 return Ok(false);
             }
         }
         // Else everything held is as good as it was.
-        Ok(!covered.changes_rights() || !self.drops_any(fresh, roots)?)
+        Ok(!is_told || !self.drops_any(fresh, roots)?)
     }
 
     /// Logs the home commits that an adoption folds. A crash before the manifest leaves them without effect:

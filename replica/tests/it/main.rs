@@ -14,6 +14,7 @@ mod forks;
 mod full;
 mod hermitage;
 mod hostile;
+mod lives;
 mod notes;
 mod regressions;
 mod reissue;

@@ -13,7 +13,7 @@ use replica::{
     CommitError, CreateOptions, Cut, Error, Grant, HomeWrite, Limits, Mode, OpenOptions, Opened, Origin,
     READ, Replica, Roots, WRITE,
 };
-use sync::{Accepted, Adoption, Incoming, Store, StoreError};
+use sync::{Accepted, Adoption, Incoming, Offer, Store, StoreError};
 
 pub(crate) type Local = Replica<MemoryDisk>;
 
@@ -304,7 +304,18 @@ pub(crate) fn try_deliver_tail(now: Time, from: &mut Local, to: &mut Local) -> R
     }
 }
 
-pub(crate) fn own_fault(error: StoreError) -> Error {
+/// Brings a Handle to a replica that is not told what changed: it fetches.
+pub(crate) fn fetch_handle(from: &mut Local, to: &mut Local) -> Result<(), Error> {
+    let offer = Offer { vector_changes: None, home_commits: Vec::new(), ..from.offer(0) };
+    let mut adoption = to.adopt(NOW, offer).map_err(own_fault)?;
+    while let Adoption::Fetch(nodes) = adoption {
+        let nodes = nodes.into_iter().map(|(kind, hash)| (kind, hash, from.node(kind, &hash).unwrap()));
+        adoption = to.store_nodes(NOW, nodes.collect()).map_err(own_fault)?;
+    }
+    Ok(())
+}
+
+fn own_fault(error: StoreError) -> Error {
     match error {
         StoreError::Stopped(source) => *source.downcast().expect("a replica's error"),
         StoreError::Peer { detail, .. } => panic!("nobody else is to blame: {detail}"),
