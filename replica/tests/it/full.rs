@@ -1,6 +1,6 @@
 //! A disk without room: writes are refused and name it, everything else goes on, and so do writes once there is room.
 
-use disk::MemoryDisk;
+use disk::{Fault, Faults, MemoryDisk, Operation};
 use replica::{CommitError, Error, Mode};
 
 use crate::space::{Local, NOW, Space, contents, get, put, set};
@@ -69,4 +69,23 @@ fn an_error_that_is_not_about_room_does_not_say_so() {
     assert!(!Error::from(wal::Error::Poisoned).is_full());
     let source = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
     assert!(!Error::Disk { action: "write", name: "manifest".into(), source }.is_full());
+}
+
+#[test]
+fn manifest_that_has_no_room_leaves_the_one_before_in_force() {
+    let space = Space::new(1);
+    let disk = MemoryDisk::new(1);
+    let mut replica = space.create(0, &disk);
+    set(&mut replica, "before", "1");
+    replica.checkpoint(NOW).expect("there is room");
+    disk.set_faults(Faults::none().nth(Operation::Write, 0, Fault::NoSpace));
+    let refused = replica.set_claim(NOW, b"claim".to_vec()).expect_err("there is none");
+    assert!(refused.is_full() && disk.faults_fired() == 1, "{refused:?}");
+    disk.set_faults(Faults::none());
+    assert_eq!(get(&replica, "before").as_deref(), Some("1"));
+    set(&mut replica, "after", "1");
+    replica.set_claim(NOW, b"claim".to_vec()).expect("there is room");
+    drop(replica);
+    let replica = space.open(0, &disk, 2);
+    assert_eq!((replica.claim(), contents(&replica).len()), (b"claim".as_slice(), 2));
 }
