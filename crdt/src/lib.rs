@@ -16,6 +16,7 @@ pub mod id;
 pub mod key;
 #[cfg(test)]
 mod laws;
+pub mod proposal;
 pub mod rule;
 pub mod seal;
 pub mod ticket;
@@ -32,6 +33,7 @@ pub use genesis::{Genesis, Ring, RingRecord};
 pub use handle::Handle;
 pub use id::{Class, CollId, CommitId, DeviceId, Dot, SpaceId, WriterId, derive};
 pub use key::Element;
+pub use proposal::{Proposal, Read, Wish};
 pub use rule::{Descriptor, Policy, Rule, Supersede, Writers, system};
 pub use seal::{DeviceKey, Seal, verify};
 pub use ticket::{Role, Ticket, proof, secret_hash, verify_proof};

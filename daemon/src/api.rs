@@ -4,8 +4,10 @@
 //! | --- | --- |
 //! | `GET /v1/status` · `GET /v1/health` · `GET /metrics` | `Status` · `Health` · Prometheus text |
 //! | `GET /v1/spaces` · `POST /v1/spaces` | `[Space]` · `CreateSpace` -> `Space` |
-//! | `GET /v1/spaces/{space}` · `DELETE` | `Space` · 204: leaves the space, its folder stays on disk |
+//! | `GET /v1/spaces/{space}` · `DELETE` | `Space` · 204: closes the space and sets its folder aside; the home is not told |
 //! | `POST /v1/spaces/{space}/invite` | `Invite` -> `Invited` |
+//! | `POST /v1/spaces/{space}/revoke` | `Revoke` -> `Revoked` |
+//! | `POST /v1/spaces/{space}/leave` | `Leave` -> `Space`, once the home has taken this device out |
 //! | `POST /v1/join` | `Join` -> `Space`, once the home has admitted this device |
 //! | `GET /v1/spaces/{space}/collections` · `POST` | `[Collection]` · `CreateCollection` -> `Collection` |
 //! | `GET /v1/spaces/{space}/collections/{coll}` | `Collection` |
@@ -60,7 +62,7 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/health", get(status::health))
         .route("/metrics", get(status::metrics))
         .route("/v1/spaces", get(spaces::list).post(spaces::create))
-        .route("/v1/spaces/{space}", get(spaces::show).delete(spaces::leave))
+        .route("/v1/spaces/{space}", get(spaces::show).delete(spaces::set_aside))
         .route("/v1/spaces/{space}/collections", get(spaces::collections).post(spaces::create_collection))
         .route("/v1/spaces/{space}/collections/{coll}", get(spaces::collection))
         .route("/v1/spaces/{space}/collections/{coll}/keys/{*key}", key)
@@ -70,6 +72,8 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/spaces/{space}/verify", post(spaces::verify))
         .route("/v1/spaces/{space}/claim", post(members::claim))
         .route("/v1/spaces/{space}/invite", post(members::invite))
+        .route("/v1/spaces/{space}/revoke", post(members::revoke))
+        .route("/v1/spaces/{space}/leave", post(members::leave))
         .route("/v1/join", post(members::join))
         .route("/v1/peers", get(peers::list).post(peers::add))
         .route("/v1/peers/{peer}", delete(peers::remove))

@@ -9,6 +9,7 @@ pub(crate) mod failure;
 pub(crate) mod get;
 pub(crate) mod import;
 pub(crate) mod init;
+mod membership;
 pub(crate) mod output;
 mod peer;
 mod put;

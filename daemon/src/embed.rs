@@ -206,7 +206,7 @@ impl Transaction {
         let mut inner = Some(self.inner);
         let committed = self.space.space.slot.call_blocking(1_024, move |owner, now| {
             let Some(transaction) = inner.take() else { return Turn::Done(Err(slot::Error::Contended)) };
-            let live = match owner.live() {
+            let live = match owner.live_to_write() {
                 Ok(live) => live,
                 Err(error) => return Turn::Done(Err(error)),
             };

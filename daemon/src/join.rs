@@ -15,6 +15,7 @@ use crate::api::Problem;
 use crate::clock;
 use crate::daemon::Daemon;
 use crate::endpoint::Connection;
+use crate::membership::Membership;
 use crate::peer::refuse;
 use crate::peers::dial_any;
 use crate::slot::{Error, Turn};
@@ -32,8 +33,7 @@ pub(crate) async fn join(
 ) -> Result<Arc<Space>, Problem> {
     let space = ticket.genesis.space();
     if let Some(space) = daemon.spaces.by_id(&space) {
-        let detail = format!("space {} is here already, as {}", space.id, space.name);
-        return Err(Problem::new(StatusCode::CONFLICT, "already-joined", detail));
+        return join_again(daemon, &space, ticket, timeout).await;
     }
     if let Some(name) = name {
         crate::space::check_name(name).map_err(Problem::usage)?;
@@ -58,6 +58,31 @@ pub(crate) async fn join(
         made.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a task failed"))??;
     wait_for_state(&space, deadline).await;
     Ok(space)
+}
+
+/// A device that was taken out, or left, comes back to what it holds: everything it wrote meanwhile goes along.
+///
+/// For one that is a member still the ticket costs nothing, and is good for the addresses in it.
+async fn join_again(
+    daemon: &Arc<Daemon>,
+    space: &Arc<Space>,
+    ticket: Ticket,
+    timeout: Duration,
+) -> Result<Arc<Space>, Problem> {
+    let deadline = tokio::time::Instant::now() + timeout;
+    let addresses = ticket.addresses.clone();
+    let asked = tokio::time::timeout_at(deadline, ask(daemon, ticket));
+    let joined = asked.await.map_err(|_| unreachable("no answer in time"))??;
+    space.set_membership(Membership::Member).await?;
+    space.set_addresses(addresses).await?;
+    daemon.spaces.touch();
+    while tokio::time::Instant::now() < deadline {
+        if space.slot.snapshot().await?.handle().version >= joined.handle.version {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(space.clone())
 }
 
 async fn ask(daemon: &Arc<Daemon>, ticket: Ticket) -> Result<Joined, Problem> {
@@ -132,7 +157,9 @@ fn refused(code: ByeCode) -> Problem {
         ByeCode::TicketUnknown => ("ticket-unknown", "the home knows no such ticket", "ask for a new ticket"),
         ByeCode::TicketSpent => ("ticket-spent", "every use of the ticket is spent", "ask for a new ticket"),
         ByeCode::TicketExpired => ("ticket-expired", "the ticket is past its time", "ask for a new ticket"),
-        ByeCode::Revoked => ("revoked", "this device was removed from the space", "ask for a new grant"),
+        ByeCode::Revoked => {
+            ("revoked", "this device was taken out after the ticket was made", "ask for a new ticket")
+        }
         ByeCode::NotHome => ("not-home", "who answered is not the home of the space", "ask for a new ticket"),
         ByeCode::Busy => ("busy", "the home is busy", "try again"),
         _ => ("refused", "the home refused", "look at the home's status"),

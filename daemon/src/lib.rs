@@ -20,6 +20,8 @@ mod fingerprint;
 pub mod identity;
 mod join;
 pub mod keytext;
+mod leave;
+pub mod membership;
 pub mod metrics;
 mod peer;
 pub mod peers;

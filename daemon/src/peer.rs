@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use crdt::SpaceId;
 use quinn::{RecvStream, SendStream};
-use sync::{Arrival, ByeCode, Local, Reception, Role, Session, Status};
+use sync::{Arrival, ByeCode, EndedBy, Local, Reception, Role, Session, Status};
 use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::daemon::Daemon;
 use crate::endpoint::{Connection, reason};
 use crate::join;
-use crate::slot::{Error, Turn, may_talk};
+use crate::membership::Membership;
+use crate::slot::{Error, Turn, refusal};
 use crate::space::Space;
 
 /// What is read at once: a unit of commits, so that it is handled in one turn and one flush.
@@ -100,6 +101,7 @@ impl Link {
                         if let Some(end) = status.as_ref().and_then(|status| status.end) {
                             retry_after_ms = retry_after_ms.max(end.retry_after_ms);
                         }
+                        self.note_removal(space, status.as_ref()).await;
                         self.note_ended(space, status);
                     }
                 }
@@ -117,6 +119,7 @@ impl Link {
         // Streams end with their connection; what the sessions knew is noted as they do.
         while let Some(ended) = sessions.join_next().await {
             if let Ok(Some(Ended { space, status })) = ended {
+                self.note_removal(space, status.as_ref()).await;
                 self.note_ended(space, status);
             }
         }
@@ -130,7 +133,7 @@ impl Link {
         refused: &BTreeMap<SpaceId, Instant>,
     ) {
         for space in self.daemon.spaces.all() {
-            if refused.contains_key(&space.id) || !self.may_talk(&space).await {
+            if refused.contains_key(&space.id) || self.refusal(&space).await.is_some() {
                 continue;
             }
             let link = self.clone();
@@ -138,13 +141,17 @@ impl Link {
         }
     }
 
-    async fn may_talk(&self, space: &Space) -> bool {
+    /// Why this peer and this device may not talk about a space; none: they may.
+    async fn refusal(&self, space: &Space) -> Option<ByeCode> {
+        if !space.membership().syncs() {
+            return Some(ByeCode::UnknownSpace);
+        }
         let peer = self.connection.peer;
         let answer = space
             .slot
-            .call(0, move |owner, _| Turn::Done(owner.live().map(|live| may_talk(&live.replica, &peer))));
+            .call(0, move |owner, _| Turn::Done(owner.live().map(|live| refusal(&live.replica, &peer))));
         // A space that is not open has nothing to say.
-        answer.await.unwrap_or(false)
+        answer.await.unwrap_or(Some(ByeCode::NotAuthorised))
     }
 
     async fn open(&self, space: Arc<Space>) -> Option<Ended> {
@@ -167,8 +174,8 @@ impl Link {
                     refuse(&mut send, ByeCode::UnknownSpace).await;
                     return None;
                 };
-                if !self.may_talk(&space).await {
-                    refuse(&mut send, ByeCode::NotAuthorised).await;
+                if let Some(code) = self.refusal(&space).await {
+                    refuse(&mut send, code).await;
                     return None;
                 }
                 let active = self.daemon.peers.begin_session(self.connection.peer, space.id, false);
@@ -264,6 +271,27 @@ impl Link {
             if self.daemon.peers.records.all().contains_key(&key) {
                 self.daemon.peers.records.update(key, |record| record.last_error = Some(error.to_string()));
             }
+        }
+    }
+
+    /// The home may have said that this device is no member any more. Another peer's word for it is not believed.
+    async fn note_removal(&self, id: SpaceId, status: Option<&Status>) {
+        let Some(end) = status.and_then(|status| status.end) else { return };
+        let Some(space) = self.daemon.spaces.by_id(&id) else { return };
+        let is_told = end.by == EndedBy::Peer && end.code == ByeCode::Revoked;
+        if !is_told || space.home != Some(self.connection.peer) {
+            return;
+        }
+        let place = match space.membership() {
+            // The answer to its own wish was lost.
+            Membership::Leaving(_) | Membership::Left => Membership::Left,
+            Membership::Member | Membership::Revoked => Membership::Revoked,
+        };
+        if space.membership() != place {
+            tracing::warn!(space = space.name, "the home has taken this device out: {}", place.cure());
+        }
+        if let Err(error) = space.set_membership(place).await {
+            tracing::warn!(%error, "that this device was taken out could not be noted");
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod error;
 mod owner;
+mod proposals;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ use crate::clock;
 use crate::config::Fsync;
 pub use error::Error;
 pub use owner::{Live, Opener, Owner, Report};
-pub(crate) use owner::{may_talk, with_causes};
+pub(crate) use owner::{refusal, with_causes};
 pub use sessions::{Attached, Outgoing, SessionId};
 pub use waits::Level;
 

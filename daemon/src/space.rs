@@ -7,6 +7,7 @@ use crdt::{Class, CollId, Descriptor, DeviceId, Dot, SpaceId, Time};
 use disk::RealDisk;
 use replica::{Committed, Snapshot, Transaction};
 
+use crate::membership::Membership;
 use crate::metrics::SpaceMetrics;
 use crate::slot::{Error, Level, Owner, Slot, Turn};
 
@@ -36,6 +37,7 @@ pub struct Space {
     pub slot: Arc<Slot<RealDisk>>,
     /// What is counted.
     pub metrics: Arc<SpaceMetrics>,
+    membership: RwLock<Membership>,
     names: Mutex<Names>,
     contested: Mutex<Contested>,
 }
@@ -83,10 +85,11 @@ impl Space {
         name: String,
         home: Option<DeviceId>,
         addresses: Vec<String>,
+        membership: Membership,
         slot: Arc<Slot<RealDisk>>,
         metrics: Arc<SpaceMetrics>,
     ) -> Space {
-        let addresses = RwLock::new(addresses);
+        let (addresses, membership) = (RwLock::new(addresses), RwLock::new(membership));
         Space {
             id,
             name,
@@ -94,9 +97,39 @@ impl Space {
             addresses,
             slot,
             metrics,
+            membership,
             names: Mutex::default(),
             contested: Mutex::default(),
         }
+    }
+
+    /// This device's place in it, as its home last said.
+    pub fn membership(&self) -> Membership {
+        *self.membership.read().expect("a word cannot panic")
+    }
+
+    /// Remembers this device's place, over restarts.
+    pub(crate) async fn set_membership(&self, place: Membership) -> Result<(), Error> {
+        if self.membership() == place {
+            return Ok(());
+        }
+        self.slot.call(0, move |owner, _| Turn::Done(owner.set_place(place))).await?;
+        *self.membership.write().expect("a word cannot panic") = place;
+        Ok(())
+    }
+
+    /// Remembers where the home is, over restarts.
+    pub(crate) async fn set_addresses(&self, addresses: Vec<String>) -> Result<(), Error> {
+        let note = addresses.join("\n");
+        self.slot
+            .call(0, move |owner, _| {
+                let noted =
+                    owner.live().and_then(|live| Ok(live.replica.note(ADDRESSES_NOTE, note.as_bytes())?));
+                Turn::Done(noted)
+            })
+            .await?;
+        *self.addresses.write().expect("a list cannot panic") = addresses;
+        Ok(())
     }
 
     /// The collection of this name in a state of this space.
@@ -148,6 +181,10 @@ impl Space {
         if level == Level::Local {
             return Ok(true);
         }
+        let place = self.membership();
+        if place != Membership::Member {
+            return Err(Error::NotMember { place });
+        }
         match tokio::time::timeout(timeout, self.slot.wait(dot, level)).await {
             Ok(reached) => reached.map(|()| true),
             Err(_) => Ok(false),
@@ -188,7 +225,7 @@ pub(crate) fn transact(
     now: Time,
     body: impl FnOnce(&mut Transaction<RealDisk>) -> Result<(), Error>,
 ) -> Result<Committed, Error> {
-    let live = owner.live()?;
+    let live = owner.live_to_write()?;
     let mut transaction = live.replica.begin();
     body(&mut transaction)?;
     let committed = live.replica.commit(now, transaction, Class::Normal)?;
@@ -202,7 +239,7 @@ pub(crate) fn create_collection(
 ) -> impl FnMut(&mut DiskOwner, Time) -> Turn<CollId> + Send + 'static {
     move |owner, now| {
         let make = |owner: &mut DiskOwner| {
-            let live = owner.live()?;
+            let live = owner.live_to_write()?;
             let id = descriptor.id();
             let mut transaction = live.replica.begin();
             if transaction.snapshot().descriptor(id)?.is_none() {

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::fingerprint;
 use crate::identity::{self, Identity};
+use crate::membership::{self, Membership};
 use crate::metrics::SpaceMetrics;
 use crate::slot::{Live, Owner, Slot, Turn};
 use crate::space::{ADDRESSES_NOTE, NAME_NOTE, Space, check_name};
@@ -172,6 +173,11 @@ impl Spaces {
         self.changed.subscribe()
     }
 
+    /// Something about a space changed that decides who is talked to.
+    pub(crate) fn touch(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
     /// Every space, by id.
     pub fn all(&self) -> Vec<Arc<Space>> {
         self.spaces.read().expect("a map cannot panic").values().cloned().collect()
@@ -236,7 +242,7 @@ impl Spaces {
     }
 
     /// Closes a space and sets its folder aside: nothing is deleted.
-    pub async fn leave(&self, space: &Space) -> Result<(), Error> {
+    pub async fn set_aside(&self, space: &Space) -> Result<(), Error> {
         space.slot.close().await;
         self.spaces.write().expect("a map cannot panic").remove(&space.id);
         let disk = |source| Error::Disk {
@@ -322,19 +328,20 @@ impl Spaces {
             Turn::Done(owner.live().map(|live| {
                 let text = |key| live.replica.notes(key).and_then(|note| String::from_utf8(note).ok());
                 let home = home_of(live.replica.genesis(), live.replica.ring());
-                (text(NAME_NOTE), text(ADDRESSES_NOTE), home)
+                let place = Membership::decode(live.replica.notes(membership::NOTE).as_deref());
+                (text(NAME_NOTE), text(ADDRESSES_NOTE), home, place)
             }))
         });
-        let (name, addresses, home) = match about {
-            Ok((name, addresses, home)) => (name, addresses.unwrap_or_default(), Some(home)),
+        let (name, addresses, home, place) = match about {
+            Ok((name, addresses, home, place)) => (name, addresses.unwrap_or_default(), Some(home), place),
             Err(error) => {
                 tracing::error!(space = %id, %error, "space not opened");
-                (None, String::new(), None)
+                (None, String::new(), None, Membership::default())
             }
         };
         let name = name.unwrap_or_else(|| id.to_string()[..ID_DIGITS].to_string());
         let addresses = addresses.lines().map(str::to_string).collect();
-        let space = Arc::new(Space::new(id, name, home, addresses, slot, metrics));
+        let space = Arc::new(Space::new(id, name, home, addresses, place, slot, metrics));
         self.spaces.write().expect("a map cannot panic").insert(id, space.clone());
         space
     }

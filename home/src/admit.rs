@@ -2,7 +2,7 @@
 
 use crdt::{DeviceId, Role, Ticket, Time, secret_hash, system};
 use disk::Disk;
-use replica::{Grant, HomeWrite, Replica};
+use replica::{Grant, HomeWrite, KeyRange, Order, Replica, Snapshot};
 use sync::ByeCode;
 use sync::frame::Join;
 
@@ -30,6 +30,8 @@ pub enum Refused {
     TicketSpent,
     /// It was for an earlier time.
     TicketExpired,
+    /// The device was taken out after the ticket was made.
+    Revoked,
     /// Somebody else decides, or this copy of the home has not been claimed.
     NotHome,
 }
@@ -41,6 +43,7 @@ impl Refused {
             Refused::TicketUnknown => ByeCode::TicketUnknown,
             Refused::TicketSpent => ByeCode::TicketSpent,
             Refused::TicketExpired => ByeCode::TicketExpired,
+            Refused::Revoked => ByeCode::Revoked,
             Refused::NotHome => ByeCode::NotHome,
         }
     }
@@ -58,7 +61,7 @@ impl Home {
         let Invite { role, uses, not_after, secret, addresses } = invite;
         let hash = secret_hash(&secret);
         let mut writes = self.clear_tickets(replica, now)?;
-        writes.push(row_write(&hash, &Row { role, uses, not_after }));
+        writes.push(row_write(&hash, &Row { role, uses, not_after, made: now }));
         // With the commit or before it: a row without its secret admits nobody.
         replica.note(&invite::note(&hash), &secret)?;
         self.write(replica, now, writes)?;
@@ -89,13 +92,18 @@ impl Home {
             self.wait(now);
             return Ok(Admission::Member);
         }
+        let removed = replica.snapshot().removed(&device)?;
+        if granted.is_none() && removed.is_some_and(|removed| removed.at >= shown.row.made) {
+            return Ok(Admission::Refused(Refused::Revoked));
+        }
         if now > shown.row.not_after {
             return Ok(Admission::Refused(Refused::TicketExpired));
         }
         if shown.row.uses == 0 {
             return Ok(Admission::Refused(Refused::TicketSpent));
         }
-        let mut grant = granted.unwrap_or_else(|| first_grant(join.device_key));
+        let since = removed.map_or(0, |_| replica.base().version + 1);
+        let mut grant = granted.unwrap_or_else(|| new_grant(join.device_key, since));
         grant.capabilities |= wanted;
         self.admit(replica, now, &grant, &shown)?;
         Ok(Admission::Admitted)
@@ -143,14 +151,26 @@ fn row_write(hash: &[u8; 32], row: &Row) -> HomeWrite {
     HomeWrite { coll: system::invite(), key: Row::key(hash), value: Some(row.encode()) }
 }
 
-fn first_grant(public: [u8; 32]) -> Grant {
-    Grant { public, capabilities: 0, residency: Vec::new(), since: 0 }
+/// `since` is 0 for a device that never was a member: what it wrote before it came counts.
+fn new_grant(public: [u8; 32], since: u64) -> Grant {
+    Grant { public, capabilities: 0, residency: Vec::new(), since }
 }
 
 /// The row of a device, whether or not a Handle covers it yet.
 pub fn grant<D: Disk>(replica: &Replica<D>, device: &DeviceId) -> Result<Option<Grant>, Error> {
     let Some(row) = replica.snapshot().get(system::acl(), &Grant::key(device))? else { return Ok(None) };
     Ok(Some(Grant::decode(&row).map_err(|source| Error::BadRow { coll: "acl", source })?))
+}
+
+/// Every device with a row, in the order of their ids.
+pub fn members<D: Disk>(snapshot: &Snapshot<D>) -> Result<Vec<(DeviceId, Grant)>, Error> {
+    let mut members = Vec::new();
+    for read in snapshot.scan(system::acl(), &KeyRange::all(), Order::Ascending)? {
+        let bytes = snapshot.value(&read?.winner.payload)?;
+        let grant = Grant::decode(&bytes).map_err(|source| Error::BadRow { coll: "acl", source })?;
+        members.push((DeviceId::of(&grant.public), grant));
+    }
+    Ok(members)
 }
 
 /// What a ticket of this role grants.

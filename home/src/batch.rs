@@ -63,6 +63,7 @@ impl Home {
         if self.outstanding(replica).commits == 0 {
             return Ok(None);
         }
+        self.publish_cuts(replica, now)?;
         self.pin_names(replica, now)?;
         // Other names may have been pinned by another home meanwhile.
         if uncovered(replica).commits == 0 {

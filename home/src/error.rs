@@ -1,6 +1,6 @@
 //! What can go wrong at a home, by what a caller does about it.
 
-use crdt::{Handle, SpaceId};
+use crdt::{DeviceId, Handle, SpaceId};
 
 use crate::home::Duty;
 
@@ -41,6 +41,15 @@ pub enum Error {
     OffDuty {
         /// Why.
         duty: Duty,
+    },
+    /// The home cannot take itself out: another device must be the home first.
+    #[error("this device is the home of the space")]
+    OwnHome,
+    /// Nobody to take out.
+    #[error("device {device} is not a member of the space")]
+    NotMember {
+        /// Who is not.
+        device: DeviceId,
     },
     /// No more until some are over.
     #[error("{max} tickets are out, and no more can be")]

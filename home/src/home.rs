@@ -82,6 +82,7 @@ impl Home {
             duty,
         };
         if home.is_on_duty() {
+            replica.find_ended()?;
             if replica.claim().is_empty() {
                 home.claim(replica, now)?;
             }

@@ -34,6 +34,8 @@ pub(crate) struct Row {
     pub(crate) role: Role,
     pub(crate) uses: u64,
     pub(crate) not_after: Time,
+    /// When it was made: a device that was removed later needs a newer one.
+    pub(crate) made: Time,
 }
 
 impl Row {
@@ -44,7 +46,7 @@ impl Row {
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
-        out.array(3).uint(self.role as u64).uint(self.uses).uint(self.not_after.0);
+        out.array(4).uint(self.role as u64).uint(self.uses).uint(self.not_after.0).uint(self.made.0);
         out.finish()
     }
 
@@ -55,11 +57,11 @@ impl Row {
 
     fn decode(bytes: &[u8]) -> Result<Row, crdt::Error> {
         let mut from = Decoder::new(bytes);
-        from.array_of(3)?;
+        from.array_of(4)?;
         let at = from.position();
         let role = Role::from_code(from.uint()?);
         let role = role.ok_or(crdt::Error::Encoding { at, problem: crdt::Problem::Range })?;
-        let row = Row { role, uses: from.uint()?, not_after: Time(from.uint()?) };
+        let row = Row { role, uses: from.uint()?, not_after: Time(from.uint()?), made: Time(from.uint()?) };
         from.finish()?;
         Ok(row)
     }
@@ -130,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_row_comes_back_as_it_went() {
-        let row = Row { role: Role::Tail, uses: 3, not_after: Time(1 << 40) };
+        let row = Row { role: Role::Tail, uses: 3, not_after: Time(1 << 40), made: Time(1 << 39) };
         assert_eq!(Row::decode(&row.encode()), Ok(row));
     }
 

@@ -7,16 +7,21 @@
 mod admit;
 mod batch;
 mod cadence;
+mod cuts;
 mod error;
 mod found;
 mod home;
 mod invite;
+mod propose;
 pub mod registry;
+mod remove;
 
-pub use admit::{Admission, Refused, grant};
+pub use admit::{Admission, Refused, grant, members};
 pub use batch::{Proposal, Verdict};
 pub use error::Error;
 pub use found::{FOLD_VERSION, Founded, Founding, found};
 pub use home::{Duty, Fingerprint, Home, HomeOptions};
 pub use invite::Invite;
+pub use propose::Decision;
 pub use registry::{Delivery, MemoryRegistry, Mishap, Outcome, RedbRegistry, Registry, Swap};
+pub use remove::Removal;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use btree::{Hash, Kind};
-use crdt::{BlobRef, Commit, Dot, Seal, Time, Tip, WriterId};
+use crdt::{BlobRef, Commit, DeviceId, Dot, Seal, Time, Tip, WriterId, system};
 use disk::Disk;
 use sync::frame::BLOB_LEN_MAX;
 use sync::{Accepted, Incoming, Located, NackCode, Refusal};
@@ -38,6 +38,8 @@ struct Checked {
     bounds: BTreeMap<WriterId, Bound>,
     commits: Vec<Arc<Commit>>,
     blobs: BTreeMap<Hash, Vec<u8>>,
+    /// Writers of which a commit names what never comes.
+    ended: BTreeSet<WriterId>,
 }
 
 /// What the base says of a writer, looked up once for a unit.
@@ -160,6 +162,10 @@ impl<D: Disk> Replica<D> {
         let bound = match checked.bounds.entry(dot.writer) {
             Entry::Occupied(bound) => bound.into_mut(),
             Entry::Vacant(vacant) => {
+                // A home that has decided and not signed yet: its next Handle holds no more of this device than it does now.
+                if self.tail.has_uncovered_home() && !self.is_granted_next(&dot.writer.device())? {
+                    return Err(Turned::NotReady);
+                }
                 let opened = (dot.seq == 1).then_some(commit.header().base);
                 cuts.authorise(&dot, opened)?.map_err(|reason| unauthorised(dot, reason))?;
                 let grant = cuts.write_grant(&dot.writer)?.expect("it was authorised a moment ago");
@@ -173,14 +179,25 @@ impl<D: Disk> Replica<D> {
     }
 
     /// Everything that a commit names is held, or will never come.
-    fn check_needs(&self, checked: &Checked, cuts: &Cuts<'_, D>, commit: &Commit) -> Result<(), Turned> {
+    fn check_needs(&self, checked: &mut Checked, cuts: &Cuts<'_, D>, commit: &Commit) -> Result<(), Turned> {
         for needed in commit.needs() {
             let held = self.tip_after(checked, &needed.writer)?.seq;
-            if held < needed.seq && !cuts.never_comes(needed, held > 0, commit.header().base)? {
+            if held >= needed.seq {
+                continue;
+            }
+            if !cuts.never_comes(needed, held > 0, commit.header().base)? {
                 return Err(Turned::NotReady);
             }
+            checked.ended.insert(needed.writer);
         }
         Ok(())
+    }
+
+    /// Whether a device may write after the Handle that is being made here.
+    fn is_granted_next(&self, device: &DeviceId) -> Result<bool, Error> {
+        let live = self.pending.live(system::acl(), &Grant::key(device))?;
+        // A grant that is not covered yet is left to the base, which has none.
+        Ok(!live.is_empty() || self.pending.cuts()?.grant(device)?.is_none())
     }
 
     /// Every value it names is here or in the unit: `stored` is a promise for values too.
@@ -258,6 +275,7 @@ impl<D: Disk> Replica<D> {
             let place = self.append(record::SEAL, &seal.encode())?;
             sealed.push((seal.writer, seal.seq, place.position));
         }
+        self.ended.extend(checked.ended);
         for (commit, place) in checked.commits.iter().zip(places) {
             self.fold(now, commit, place);
         }

@@ -1,6 +1,6 @@
 //! What a home needs of its replica: its own commits, the roots it may sign, and the Handle it made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use btree::Hash;
 use crdt::{Body, CollId, Dot, Handle, Payload, Time, Tip, WriterId};
@@ -77,6 +77,32 @@ impl<D: Disk> Replica<D> {
             return Err(Error::NotCandidate { version: handle.version });
         }
         self.install(now, handle)
+    }
+
+    /// Writers of which a commit held here names what never comes, as far as nobody has seen to it that it never does.
+    pub fn ended(&self) -> &BTreeSet<WriterId> {
+        &self.ended
+    }
+
+    /// It is seen to that nothing more of these writers comes.
+    pub fn forget_ended(&mut self, writers: &[WriterId]) {
+        self.ended.retain(|writer| !writers.contains(writer));
+    }
+
+    /// Finds them again among what no Handle covers: they are kept in memory. Linear in the tail.
+    pub fn find_ended(&mut self) -> Result<(), Error> {
+        let places = self.tail.writers().flat_map(|(_, tail)| tail.places());
+        let mut ended = BTreeSet::new();
+        for place in places {
+            for needed in self.read_commit(place)?.needs() {
+                let held = self.pending.tip(&needed.writer)?.map_or(0, |tip| tip.seq);
+                if held < needed.seq {
+                    ended.insert(needed.writer);
+                }
+            }
+        }
+        self.ended = ended;
+        Ok(())
     }
 
     /// What the home keeps in the manifest for itself; empty on a replica that is no home.

@@ -231,6 +231,7 @@ pub(crate) fn build<D: Disk>(parts: Parts<D>, options: &OpenOptions) -> Result<R
         author: Author::new(options.device.id(), options.seed),
         notes: Notes::new(&manifest.notes),
         losers: BTreeMap::new(),
+        ended: BTreeSet::new(),
         fetch: None,
         archive: VecDeque::new(),
         manifest,

@@ -1,10 +1,10 @@
 //! `Replica`: its owner's verbs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crdt::view::lww::Losers;
-use crdt::{Class, Clock, CollId, CommitId, DeviceKey, Dot, Handle, Ring, SpaceId, Time};
+use crdt::{Class, Clock, CollId, CommitId, DeviceKey, Dot, Handle, Ring, SpaceId, Time, WriterId};
 use disk::Disk;
 use wal::{Log, Position};
 
@@ -71,6 +71,8 @@ pub struct Replica<D: Disk> {
     pub(crate) notes: Notes,
     /// What is known of how collections treat concurrent writes; an id names its descriptor, so it never changes.
     pub(crate) losers: BTreeMap<CollId, Losers>,
+    /// Writers of which something folded here names what never comes; a home makes it so.
+    pub(crate) ended: BTreeSet<WriterId>,
     pub(crate) fetch: Option<Fetch>,
     /// Archived segments with their lengths, oldest first.
     pub(crate) archive: VecDeque<(String, u64)>,

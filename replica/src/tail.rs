@@ -13,6 +13,8 @@ pub(crate) struct Tail {
     writers: BTreeMap<WriterId, WriterTail>,
     /// Commits of homes: never offered by themselves, but sent with the Handle that covers them.
     home: BTreeMap<Dot, HomeCommit>,
+    /// How many of those no Handle covers.
+    home_uncovered: u64,
     /// Writers with commits that are not visible yet.
     fresh: Vec<WriterId>,
     commits: u64,
@@ -112,6 +114,7 @@ impl Tail {
         self.bytes += u64::from(place.len);
         if dot.writer.is_home() {
             self.home.insert(dot, HomeCommit { place, is_covered: false });
+            self.home_uncovered += 1;
             return;
         }
         let tail = self.writers.entry(dot.writer).or_insert_with(|| WriterTail::new(dot.seq));
@@ -217,6 +220,7 @@ impl Tail {
         for (_, commit) in self.home.range_mut(Dot::new(*writer, 0)..=Dot::new(*writer, seq)) {
             if !commit.is_covered {
                 commit.is_covered = true;
+                self.home_uncovered -= 1;
                 self.commits -= 1;
                 self.bytes -= u64::from(commit.place.len);
             }
@@ -250,6 +254,11 @@ impl Tail {
     pub(crate) fn uncovered_home(&self) -> impl Iterator<Item = (Dot, Place)> {
         let home = self.home.iter().filter(|(_, commit)| !commit.is_covered);
         home.map(|(dot, commit)| (*dot, commit.place))
+    }
+
+    /// Whether there are home commits that no Handle covers.
+    pub(crate) fn has_uncovered_home(&self) -> bool {
+        self.home_uncovered > 0
     }
 
     /// Commits above the base.

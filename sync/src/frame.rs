@@ -1,8 +1,8 @@
 //! Every message of a session: its number, its bytes, and the limit on each.
 //!
 //! A frame is `u32 length | u8 number | payload`, the length counting the payload alone. The payload is one
-//! array of the CBOR subset of `crdt::codec`; whatever decodes encodes back to the same bytes. Numbers 13, 14
-//! (Propose, Result) and 19 (Piece) are reserved: this version neither sends nor takes them.
+//! array of the CBOR subset of `crdt::codec`; whatever decodes encodes back to the same bytes. Number 19 (Piece)
+//! is reserved: this version neither sends nor takes it.
 //!
 //! All frames of one space travel on one stream, so no frame names a stream or session.
 
@@ -11,13 +11,15 @@ mod commits;
 mod fork;
 mod greet;
 mod nodes;
+mod propose;
 mod reader;
 
 pub use close::{Beat, Bye, ByeCode, Join, Joined};
 pub use commits::{Ack, Commits, DETAIL_LEN_MAX, Nack, NackCode};
 pub use fork::{ForkFrame, Shown};
-pub use greet::{Cover, CoverRow, FEATURE_FORKS, Hello, Mode, Open, Yours};
+pub use greet::{Cover, CoverRow, FEATURE_FORKS, FEATURE_PROPOSALS, Hello, Mode, Open, Yours};
 pub use nodes::{BlobData, BlobWant, Data, HandleFrame, Missing, Want};
+pub use propose::{Decided, Outcome, Propose, Refused};
 pub use reader::FrameReader;
 
 use crdt::{Decoder, Encoder, Problem};
@@ -74,6 +76,8 @@ pub enum Frame {
     BlobData(BlobData),
     Fork(ForkFrame),
     Beat(Beat),
+    Propose(Propose),
+    Result(Decided),
     Bye(Bye),
     Join(Join),
     Joined(Joined),
@@ -126,8 +130,8 @@ macro_rules! frames {
 
 frames! {
     Hello(Hello), Open(Open), Cover(Cover), Commits(Commits), Ack(Ack), Nack(Nack), Handle(HandleFrame),
-    Want(Want), Data(Data), Missing(Missing), BlobWant(BlobWant), BlobData(BlobData), Fork(ForkFrame), Beat(Beat), Bye(Bye),
-    Join(Join), Joined(Joined),
+    Want(Want), Data(Data), Missing(Missing), BlobWant(BlobWant), BlobData(BlobData), Fork(ForkFrame), Beat(Beat),
+    Propose(Propose), Result(Decided), Bye(Bye), Join(Join), Joined(Joined),
 }
 
 impl Frame {

@@ -5,6 +5,7 @@ mod cover;
 mod fetch;
 mod fork;
 mod peer;
+mod proposals;
 mod receive;
 mod send;
 mod status;
@@ -13,7 +14,7 @@ pub use status::{End, EndedBy, State, Status};
 
 use crdt::{DeviceId, Time};
 
-use crate::frame::{Beat, Bye, ByeCode, FEATURE_FORKS, FRAME_LEN_MAX, Hello, PROTO};
+use crate::frame::{Beat, Bye, ByeCode, FEATURE_FORKS, FEATURE_PROPOSALS, FRAME_LEN_MAX, Hello, PROTO};
 use crate::{Error, Frame, FrameReader, Store};
 
 use beat::Pulse;
@@ -21,6 +22,7 @@ use cover::Greeting;
 use fetch::{Fetch, Serve};
 use fork::Forks;
 use peer::Peer;
+use proposals::Proposals;
 use receive::Receiver;
 use send::Sender;
 
@@ -92,6 +94,7 @@ pub struct Session {
     fetch: Fetch,
     serve: Serve,
     forks: Forks,
+    proposals: Proposals,
     pulse: Pulse,
     /// The version of the base that the peer was last told of.
     told_base: u64,
@@ -118,6 +121,7 @@ impl Session {
             fetch: Fetch::new(),
             serve: Serve::new(),
             forks: Forks::default(),
+            proposals: Proposals::default(),
             pulse: Pulse::new(now, &config),
             told_base: 0,
             sent_len: 0,
@@ -150,7 +154,7 @@ impl Session {
     /// timeouts, but only while the transport takes them: nothing is queued here meanwhile.
     pub fn poll_transmit(&mut self, now: Time, store: &mut impl Store) -> Option<Vec<u8>> {
         let frame = match self.end {
-            Some(_) => self.bye.take().map(Frame::Bye)?,
+            Some(_) => self.last_words()?,
             None => match self.next_frame(now, store) {
                 Ok(frame) => frame?,
                 Err(error) => {
@@ -205,6 +209,19 @@ impl Session {
         self.end.is_some()
     }
 
+    /// What is still said once the session is over: Bye, and before it what was decided, since that is owed even to a
+    /// peer that this very decision put out.
+    fn last_words(&mut self) -> Option<Frame> {
+        let bye = self.bye.take()?;
+        match self.next_answer() {
+            Some(answer) => {
+                self.bye = Some(bye);
+                Some(answer)
+            }
+            None => Some(Frame::Bye(bye)),
+        }
+    }
+
     fn fail(&mut self, error: &Error) {
         self.last_error = Some(error.to_string());
         self.close(error.code(), 0);
@@ -242,6 +259,8 @@ impl Session {
             Frame::BlobData(blob) => return self.receiver.handle_blob(blob),
             Frame::Fork(fork) => return self.handle_fork(now, fork, store),
             Frame::Beat(beat) => self.handle_beat(beat),
+            Frame::Propose(propose) => return self.handle_propose(propose),
+            Frame::Result(decided) => return self.handle_decided(decided),
             Frame::Hello(_) | Frame::Open(_) | Frame::Join(_) | Frame::Joined(_) => {
                 return Err(self.unexpected(number));
             }
@@ -302,6 +321,8 @@ impl Session {
             .or_else(|| self.next_cover(store))
             .or_else(|| self.next_ack(store))
             .or_else(|| self.next_handle(store))
+            .or_else(|| self.next_answer())
+            .or_else(|| self.next_proposal())
             .or_else(|| self.fetch.next_want());
         if control.is_some() {
             return Ok(control);
@@ -317,7 +338,7 @@ impl Session {
             proto: PROTO,
             device: self.local.device,
             instance: self.local.instance,
-            features: FEATURE_FORKS,
+            features: FEATURE_FORKS | FEATURE_PROPOSALS,
             frame_max: FRAME_LEN_MAX as u64,
             wall: now,
         })

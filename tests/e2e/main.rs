@@ -11,6 +11,7 @@ mod imports;
 mod kills;
 mod ledger;
 mod meeting;
+mod membership;
 mod outbox;
 mod series;
 mod serving;

@@ -1,4 +1,4 @@
-//! Who is in a space: tickets made, tickets used, home duties taken up again.
+//! Who is in a space: tickets made and used, devices taken out, home duties taken up again.
 
 use std::time::Duration;
 
@@ -6,20 +6,27 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use crdt::{Role, Ticket};
+use crdt::{DeviceId, Role, Ticket};
 
 use super::answer::{self, Answer, Here, created};
 use super::problem::Problem;
-use super::types::{self, Invite, Invited, Join};
+use super::types::{self, Invite, Invited, Join, Leave, Member, Revoke, Revoked};
 use crate::clock;
-use crate::join;
 use crate::slot::{Error, Turn};
+use crate::space::Space;
+use crate::{join, leave};
+
+/// How long leaving waits for the home when it does not say.
+const LEAVE_MAX: Duration = Duration::from_secs(30);
 
 /// How long a join waits for the home when it does not say.
 const JOIN_MAX: Duration = Duration::from_secs(30);
 
 /// Between the name that the home has for a space and the ticket itself.
 const NAME_END: char = '@';
+
+/// Digits of a device's id that are enough to name it, if no other begins with them.
+const DEVICE_DIGITS: usize = 4;
 
 /// Most devices one ticket is for.
 const USES_MAX: u64 = 100_000;
@@ -94,6 +101,80 @@ pub(super) async fn join(State(here): Here, body: Bytes) -> Answer<(StatusCode, 
     let timeout = answer::duration(timeout.as_deref())?.unwrap_or(JOIN_MAX);
     let space = join::join(&here.0, ticket, name.as_deref(), timeout).await?;
     Ok(created(here.0.describe_space(&space).await))
+}
+
+/// Every device that the home granted something.
+pub(super) async fn list(space: &Space) -> Answer<Vec<Member>> {
+    let home = space.home;
+    let grants = home::members(&space.slot.snapshot().await?).map_err(Error::from)?;
+    let member = |(device, grant): (DeviceId, replica::Grant)| {
+        let role = match () {
+            () if grant.allows(replica::ADMIN) => "admin",
+            () if grant.allows(replica::WRITE | replica::READ) => "writer",
+            () if grant.allows(replica::WRITE) => "tail",
+            () => "reader",
+        };
+        Member { device: device.to_string(), role: role.to_string(), is_home: home == Some(device) }
+    };
+    Ok(grants.into_iter().map(member).collect())
+}
+
+/// The member whose id this is, or begins with this.
+async fn named(space: &Space, device: &str) -> Answer<DeviceId> {
+    let device = device.to_ascii_lowercase();
+    if let Ok(id) = device.parse() {
+        return Ok(id);
+    }
+    let members = list(space).await?;
+    let begins = |member: &&Member| device.len() >= DEVICE_DIGITS && member.device.starts_with(&device);
+    let found: Vec<&Member> = members.iter().filter(begins).collect();
+    match found.as_slice() {
+        [one] => one.device.parse().map_err(|_| Problem::usage(format!("{device} is not a device id"))),
+        [] => {
+            let detail = format!("no member's id begins with {device}");
+            Err(Problem::new(StatusCode::NOT_FOUND, "member-missing", detail)
+                .cure("strandline space show lists the members"))
+        }
+        _ => Err(Problem::usage(format!("{} members' ids begin with {device}", found.len()))
+            .cure("write more digits of it")),
+    }
+}
+
+pub(super) async fn revoke(
+    State(here): Here,
+    Path(space): Path<String>,
+    body: Bytes,
+) -> Answer<Json<Revoked>> {
+    let Revoke { device } = answer::json(&body)?;
+    let space = here.space(&space)?;
+    let device = named(&space, &device).await?;
+    let version = space
+        .slot
+        .call(1_024, move |owner, now| {
+            let mut revoke = || {
+                let live = owner.live()?;
+                let home = live.home.as_mut().ok_or(Error::NotHome)?;
+                home.revoke(&mut live.replica, now, &device)?;
+                // Durable here already: where the registry does not answer, the next Handle says it.
+                Ok(home.batch(&mut live.replica, now, &mut live.registry).ok().flatten())
+            };
+            Turn::Done(revoke())
+        })
+        .await?;
+    let version = version.map(|handle| handle.version);
+    Ok(Json(Revoked { device: device.to_string(), version }))
+}
+
+pub(super) async fn leave(
+    State(here): Here,
+    Path(space): Path<String>,
+    body: Bytes,
+) -> Answer<Json<types::Space>> {
+    let Leave { timeout } = if body.is_empty() { Leave::default() } else { answer::json(&body)? };
+    let timeout = answer::duration(timeout.as_deref())?.unwrap_or(LEAVE_MAX);
+    let space = here.space(&space)?;
+    leave::leave(&here.0, &space, timeout).await?;
+    Ok(Json(here.0.describe_space(&space).await))
 }
 
 pub(super) async fn claim(State(here): Here, Path(space): Path<String>) -> Answer<StatusCode> {

@@ -100,6 +100,17 @@ impl From<slot::Error> for Problem {
                 .cure("read what was written before writing it again; look at the disk"),
             E::NotHome => Problem::new(StatusCode::CONFLICT, "not-home", text)
                 .cure("run this on the device that is the home: strandline space show"),
+            E::HomeAway => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "home-unreachable", text)
+                .cure("bring the home in reach: strandline peer list"),
+            E::NotMember { place } => {
+                Problem::new(StatusCode::CONFLICT, "not-member", text).cure(place.cure())
+            }
+            E::Home(home::Error::NotMember { .. }) => {
+                Problem::new(StatusCode::NOT_FOUND, "member-missing", text)
+                    .cure("strandline space show lists the members")
+            }
+            E::Home(home::Error::OwnHome) => Problem::new(StatusCode::CONFLICT, "own-home", text)
+                .cure("make another device the home first: strandline space handover"),
             E::Home(home::Error::OffDuty { duty: home::Duty::Copied }) => {
                 Problem::new(StatusCode::CONFLICT, "home-copied", text)
                     .cure("if no other copy acts as the home: strandline space claim")

@@ -18,7 +18,10 @@ pub(super) async fn list(State(here): Here) -> Json<Vec<types::Space>> {
 
 pub(super) async fn show(State(here): Here, Path(space): Path<String>) -> Answer<Json<types::Space>> {
     let space = here.space(&space)?;
-    Ok(Json(here.0.describe_space(&space).await))
+    let mut shown = here.0.describe_space(&space).await;
+    // A space that is not open says so; its members are nobody's first question then.
+    shown.members = super::members::list(&space).await.unwrap_or_default();
+    Ok(Json(shown))
 }
 
 pub(super) async fn create(State(here): Here, body: Bytes) -> Answer<(StatusCode, Json<types::Space>)> {
@@ -30,9 +33,9 @@ pub(super) async fn create(State(here): Here, body: Bytes) -> Answer<(StatusCode
     Ok(created(here.0.describe_space(&space).await))
 }
 
-pub(super) async fn leave(State(here): Here, Path(space): Path<String>) -> Answer<StatusCode> {
+pub(super) async fn set_aside(State(here): Here, Path(space): Path<String>) -> Answer<StatusCode> {
     let space = here.space(&space)?;
-    here.0.spaces.leave(&space).await?;
+    here.0.spaces.set_aside(&space).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -106,12 +106,29 @@ pub struct Space {
     pub tail_bytes: u64,
     /// Bytes of the log on disk.
     pub wal_bytes: u64,
+    /// This device's place in it, as its home last said: `member`, `revoked`, `leaving`, `left`.
+    #[serde(default)]
+    pub membership: String,
+    /// Who may do what in it; only where one space is shown by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub members: Vec<Member>,
     /// Seconds since the oldest of the tail was written.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub oldest_seconds: Option<u64>,
     /// Why the space is not served, when it is not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
+}
+
+/// A device that the home granted something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Member {
+    /// Its id.
+    pub device: String,
+    /// `reader`, `writer`, `admin`: the most it may do.
+    pub role: String,
+    /// Whether it is the home.
+    pub is_home: bool,
 }
 
 /// The state of one peer in one space; kept over restarts, shown while offline.
@@ -265,6 +282,33 @@ pub struct Invited {
     pub addresses: Vec<String>,
     /// Milliseconds since 1970.
     pub not_after: u64,
+}
+
+/// `POST /v1/spaces/{space}/leave`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Leave {
+    /// How long to wait for the home, as `30s`.
+    #[serde(default)]
+    pub timeout: Option<String>,
+}
+
+/// `POST /v1/spaces/{space}/revoke`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    /// The device's id, or enough of its beginning.
+    pub device: String,
+}
+
+/// The answer to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// Which device is out.
+    pub device: String,
+    /// The version that says so; absent while the registry does not answer, and then it is in the next one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub version: Option<u64>,
 }
 
 /// `POST /v1/join`.

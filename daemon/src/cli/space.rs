@@ -1,12 +1,12 @@
-//! `space`: create, list, show, invite, join.
+//! `space`: create, list, show, invite, join, revoke, claim.
 
-use hyper::Method;
 use strandline::api::types::{CreateSpace, Invite, Invited, Join, Space};
 
 use super::Global;
 use super::failure::Failure;
+use super::membership;
 use super::output::{Table, count, or_dash, print_json, print_line, short, size};
-use crate::client::{Body, Client, encode};
+use crate::client::{Client, encode};
 
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  strandline space create telemetry\n  strandline space show telemetry")]
@@ -51,8 +51,40 @@ Example:
         /// Name or id
         name: String,
     },
+    /// Take a device out of a space
+    #[command(after_help = "\
+What of its writes has reached the home stays, like everybody's; nothing it sends from now on is taken by anyone. It
+keeps its copy, and can come back with a new ticket. The home decides: without it nobody is revoked.
+
+Example:
+  strandline space show telemetry          lists the members
+  strandline space revoke telemetry 3f9c")]
+    Revoke {
+        /// Name or id of the space
+        name: String,
+        /// The device's id, or the first digits of it
+        device: String,
+    },
+    /// Leave a space: what this device wrote is anchored first
+    #[command(after_help = "\
+Waits until the home has everything this device wrote, then asks to be taken out. The copy stays here to be read and
+exported; nothing more goes out or comes in. The home itself hands its role over first.
+
+Example:
+  strandline space leave telemetry
+  strandline space leave telemetry --timeout 10m")]
+    Leave {
+        /// Name or id
+        name: String,
+
+        /// How long to wait for the home
+        #[arg(long, value_name = "TIME")]
+        timeout: Option<String>,
+    },
     /// Join a space with a ticket
     #[command(after_help = "\
+A device that was taken out, or that left, joins again what it still holds.
+
 Example:
   strandline space join TICKET
   strandline space join TICKET --name telemetry --timeout 5m")]
@@ -105,7 +137,9 @@ pub(crate) async fn run(global: &Global, arguments: SpaceArguments) -> Result<()
         SpaceCommand::List => list_spaces(global, &mut client).await,
         SpaceCommand::Show { name } => show(global, &mut client, &name).await,
         SpaceCommand::Invite(invitation) => invite(global, &mut client, &invitation).await,
-        SpaceCommand::Claim { name } => claim(global, &mut client, &name).await,
+        SpaceCommand::Claim { name } => membership::claim(global, &mut client, &name).await,
+        SpaceCommand::Revoke { name, device } => membership::revoke(global, &mut client, &name, device).await,
+        SpaceCommand::Leave { name, timeout } => membership::leave(global, client, &name, timeout).await,
         SpaceCommand::Join(ticket) => join(global, &mut client, &ticket).await,
     }
 }
@@ -147,7 +181,7 @@ pub(crate) fn table(spaces: &[Space]) -> Table {
     table
 }
 
-async fn show(global: &Global, client: &mut Client, name: &str) -> Result<(), Failure> {
+pub(super) async fn show(global: &Global, client: &mut Client, name: &str) -> Result<(), Failure> {
     let space: Space = client.get(&format!("/v1/spaces/{}", encode(name))).await?;
     if global.json {
         return print_json(&space);
@@ -162,8 +196,13 @@ async fn show(global: &Global, client: &mut Client, name: &str) -> Result<(), Fa
         ("vv root", &space.vv_root),
         ("tail", &tail),
         ("log", &size(space.wal_bytes)),
+        ("membership", &space.membership),
     ] {
         print_line(&format!("{label:<11}{text}"))?;
+    }
+    for member in &space.members {
+        let home = if member.is_home { ", home" } else { "" };
+        print_line(&format!("{:<11}{} ({}{home})", "member", member.device, member.role))?;
     }
     match &space.error {
         Some(error) => print_line(&format!("{:<11}{error}", "error")),
@@ -182,15 +221,6 @@ async fn invite(global: &Global, client: &mut Client, invitation: &InviteArgumen
         client.post(&format!("/v1/spaces/{}/invite", encode(&invitation.name)), &wish).await?;
     // The ticket alone on stdout: it is what the next command takes.
     if global.json { print_json(&invited) } else { print_line(&invited.ticket) }
-}
-
-async fn claim(global: &Global, client: &mut Client, name: &str) -> Result<(), Failure> {
-    let path = format!("/v1/spaces/{}/claim", encode(name));
-    client.request(Method::POST, &path, "application/json", Body::Empty).await?;
-    if global.json {
-        return show(global, client, name).await;
-    }
-    print_line(&format!("this device is the home of {name} again"))
 }
 
 async fn join(global: &Global, client: &mut Client, join: &JoinArguments) -> Result<(), Failure> {

@@ -39,6 +39,7 @@ impl Daemon {
             Some(home) => home.to_string(),
             None => "unknown".to_string(),
         };
+        let membership = space.membership().to_string();
         match report(space).await {
             Ok(report) => {
                 let found = report.description;
@@ -53,11 +54,15 @@ impl Daemon {
                     tail_commits: found.tail_commits,
                     tail_bytes: found.tail_bytes,
                     wal_bytes: found.wal_bytes,
+                    membership,
+                    members: Vec::new(),
                     oldest_seconds: oldest,
                     error: report.trouble,
                 }
             }
-            Err(error) => types::Space { name, id, home, error: Some(error), ..types::Space::default() },
+            Err(error) => {
+                types::Space { name, id, home, membership, error: Some(error), ..types::Space::default() }
+            }
         }
     }
 

@@ -83,7 +83,7 @@ fn targets(daemon: &Daemon) -> BTreeMap<String, Target> {
     }
     let me = daemon.spaces.identity().device();
     let mut homes: BTreeMap<DeviceId, BTreeSet<String>> = BTreeMap::new();
-    for space in daemon.spaces.all() {
+    for space in daemon.spaces.all().into_iter().filter(|space| space.membership().syncs()) {
         let Some(home) = space.home.filter(|home| *home != me) else { continue };
         let addresses = space.addresses.read().expect("a list cannot panic").clone();
         homes.entry(home).or_default().extend(addresses);

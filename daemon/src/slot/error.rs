@@ -2,6 +2,8 @@
 
 use replica::CommitError;
 
+use crate::membership::Membership;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -38,6 +40,15 @@ pub enum Error {
     /// This device is not the home of the space.
     #[error("this device is not the home of the space")]
     NotHome,
+    /// Nothing of this space goes anywhere from here.
+    #[error("this device is no member of the space: {place}")]
+    NotMember {
+        /// What the home said.
+        place: Membership,
+    },
+    /// Whoever decides is not connected just now.
+    #[error("the home of the space is not in reach")]
+    HomeAway,
     /// A condition of the request does not hold: `If-Match` and `If-None-Match`.
     #[error("the key is at {found}, not at {wanted}")]
     Precondition {

@@ -8,14 +8,16 @@ use crdt::{Dot, Time, WriterId};
 use disk::Disk;
 use home::{Home, RedbRegistry};
 use replica::{Description, Replica, Snapshot};
-use sync::Store;
+use sync::{ByeCode, Store};
 use tokio::sync::oneshot;
 
+use super::proposals::Proposals;
 use super::sessions::Sessions;
 use super::upkeep::Upkeep;
 use super::waits::{Level, Waits};
 use super::{Error, SessionId, Slot};
 use crate::config::Fsync;
+use crate::membership::{self, Membership};
 use crate::metrics::SpaceMetrics;
 
 /// How soon a space that would not open is tried again: at first, and twice as long after each failure up to this.
@@ -41,12 +43,15 @@ pub type Opener<D> = Box<dyn Fn(Time) -> Result<Live<D>, String> + Send>;
 /// Everything of one space that one at a time may touch.
 pub struct Owner<D: Disk> {
     open: Opener<D>,
-    live: Option<Live<D>>,
+    pub(super) live: Option<Live<D>>,
     /// Why it is not live, and when that is tried again.
     broken: Option<(String, Time)>,
     /// How long it waits after the next failure to open.
     reopen_ms: u64,
     pub(super) sessions: Sessions,
+    pub(super) proposals: Proposals,
+    /// This device's place in the space, as its note says.
+    place: Membership,
     pub(super) waits: Waits,
     pub(super) upkeep: Upkeep,
     pub(super) slot: Weak<Slot<D>>,
@@ -79,6 +84,8 @@ impl<D: Disk> Owner<D> {
             broken: None,
             reopen_ms: REOPEN_MS,
             sessions: Sessions::default(),
+            proposals: Proposals::default(),
+            place: Membership::default(),
             waits: Waits::default(),
             upkeep: Upkeep::default(),
             slot: Weak::new(),
@@ -102,6 +109,24 @@ impl<D: Disk> Owner<D> {
             (None, Some((reason, _))) => Err(Error::Unavailable { reason: reason.clone() }),
             (None, None) => Err(Error::Closed),
         }
+    }
+
+    /// The open space, for a write: one that this device leaves or has left takes none, since nobody would get it.
+    pub fn live_to_write(&mut self) -> Result<&mut Live<D>, Error> {
+        match self.place {
+            Membership::Member | Membership::Revoked => self.live(),
+            place => Err(Error::NotMember { place }),
+        }
+    }
+
+    /// Remembers this device's place in the space. Who is out has nothing more to say to anybody.
+    pub(crate) fn set_place(&mut self, place: Membership) -> Result<(), Error> {
+        self.live()?.replica.note(membership::NOTE, &place.encode())?;
+        self.place = place;
+        if !place.syncs() {
+            self.sessions.hang_up();
+        }
+        self.must_flush()
     }
 
     /// The whole owner in numbers.
@@ -209,6 +234,7 @@ impl<D: Disk> Owner<D> {
         self.converging.clear();
         tracing::error!(reason, "the replica stopped and is opened again from disk");
         self.sessions.end_all(self.live.as_ref().map(|live| &live.replica), reason);
+        self.forget_proposals();
         self.waits.clear();
         // First, since the folder's lock goes with it.
         self.live = None;
@@ -228,6 +254,8 @@ impl<D: Disk> Owner<D> {
         self.upkeep = Upkeep::default();
         match (self.open)(now) {
             Ok(live) => {
+                let note = live.replica.notes(membership::NOTE);
+                self.place = Membership::decode(note.as_deref());
                 self.live = Some(live);
                 self.broken = None;
                 self.reopen_ms = REOPEN_MS;
@@ -255,14 +283,19 @@ impl<D: Disk> Owner<D> {
     }
 }
 
-/// Whether a session may be about this space: what the base says, or, before there is one, what the ticket said.
-pub(crate) fn may_talk<D: Disk>(replica: &Replica<D>, peer: &crdt::DeviceId) -> bool {
+/// Why a session may not be about this space: what the base says, or, before there is one, what the ticket said.
+pub(crate) fn refusal<D: Disk>(replica: &Replica<D>, peer: &crdt::DeviceId) -> Option<ByeCode> {
     if replica.handle().version == 0 {
-        return *peer == crdt::DeviceId::of(&replica.genesis().home_key);
+        let is_home = *peer == crdt::DeviceId::of(&replica.genesis().home_key);
+        return (!is_home).then_some(ByeCode::NotAuthorised);
     }
     // A session shows everything there is, so a device that may only write has none yet. A row that cannot be read
     // grants nothing.
-    matches!(home::grant(replica, peer), Ok(Some(grant)) if grant.allows(::replica::READ))
+    match home::grant(replica, peer) {
+        Ok(Some(grant)) if grant.allows(::replica::READ) => None,
+        Ok(None) if matches!(replica.snapshot().removed(peer), Ok(Some(_))) => Some(ByeCode::Revoked),
+        _ => Some(ByeCode::NotAuthorised),
+    }
 }
 
 /// An error with everything that led to it, on one line.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crdt::{DeviceId, Time};
+use crdt::{DeviceId, Proposal, Time};
 use disk::Disk;
 use replica::Replica;
+use sync::frame::Outcome;
 use sync::{ByeCode, Session, Status};
 use tokio::sync::{mpsc, oneshot};
 
-use super::owner::may_talk;
+use super::owner::refusal;
 use super::{Error, Owner};
 
 /// Frames on their way to a socket: one is being written while the next is ready.
@@ -107,6 +108,37 @@ impl<D: Disk> Owner<D> {
 }
 
 impl Sessions {
+    /// A session with this device that is open.
+    pub(super) fn with(&mut self, peer: DeviceId) -> Option<&mut Session> {
+        let mut open = self.entries.values_mut().filter(|entry| !entry.session.is_closed());
+        open.find(|entry| entry.peer == peer).map(|entry| &mut entry.session)
+    }
+
+    /// A session, and whose.
+    pub(super) fn by_id(&mut self, id: SessionId) -> Option<(&mut Session, DeviceId)> {
+        self.entries.get_mut(&id).map(|entry| (&mut entry.session, entry.peer))
+    }
+
+    /// What peers have proposed since the last time.
+    pub(super) fn proposals(&mut self) -> Vec<(SessionId, Proposal)> {
+        let mut all = Vec::new();
+        for (id, entry) in &mut self.entries {
+            all.extend(std::iter::from_fn(|| entry.session.poll_proposal()).map(|proposal| (*id, proposal)));
+        }
+        all
+    }
+
+    /// What peers have decided since the last time.
+    pub(super) fn decided(&mut self) -> Vec<([u8; 16], Outcome)> {
+        let sessions = self.entries.values_mut();
+        sessions.flat_map(|entry| std::iter::from_fn(|| entry.session.poll_decided())).collect()
+    }
+
+    /// Says goodbye on every session.
+    pub(super) fn hang_up(&mut self) {
+        self.entries.values_mut().for_each(|entry| entry.session.close(ByeCode::Done, 0));
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -128,8 +160,8 @@ impl Sessions {
         let mut over = Vec::new();
         let mut wake = None;
         for (id, entry) in &mut self.entries {
-            if is_moved && !may_talk(replica, &entry.peer) {
-                entry.session.close(ByeCode::NotAuthorised, 0);
+            if is_moved && let Some(code) = refusal(replica, &entry.peer) {
+                entry.session.close(code, 0);
             }
             if entry.session.poll_timeout().is_some_and(|at| at <= now) {
                 entry.session.handle_timeout(now);

@@ -240,7 +240,7 @@ fn a_device_that_may_only_write_is_shown_nothing() {
                     HomeWrite { coll: system::acl(), key: Grant::key(&id), value: Some(grant.encode()) };
                 replica.home_commit(now, [1; 8], key, vec![row])?;
                 replica.flush()?;
-                Ok(owner::may_talk(replica, &id))
+                Ok(owner::refusal(replica, &id).is_none())
             };
             grant_and_ask().into()
         })

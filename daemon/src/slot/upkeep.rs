@@ -108,7 +108,9 @@ impl Upkeep {
 impl<D: Disk> Owner<D> {
     /// After the answers of a turn: what became due by them or by time.
     pub(super) fn keep_up(&mut self, now: Time) {
+        self.keep_proposals(now);
         self.keep_home(now);
+        self.answer_proposals();
         self.keep_sessions(now);
         self.observe_anchored(now);
         self.keep_log(now);

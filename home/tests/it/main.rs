@@ -4,5 +4,6 @@ mod claim;
 mod crash;
 mod joining;
 mod meeting;
+mod removal;
 mod rivals;
 mod world;

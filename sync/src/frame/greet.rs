@@ -8,6 +8,9 @@ use crate::TailRow;
 /// The bit of `features` of who speaks frame 15. Others would end the session at it.
 pub const FEATURE_FORKS: u64 = 1;
 
+/// The bit of who takes frame 13 and answers it.
+pub const FEATURE_PROPOSALS: u64 = 2;
+
 /// Frame 0, the first on each stream: who speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use btree::{Hash, Kind};
-use crdt::{CommitId, DeviceKey, Genesis, Handle, Hlc, RingRecord, Seal, SpaceId, Time, Tip, WriterId};
+use crdt::{
+    CommitId, DeviceKey, Dot, Genesis, Handle, Hlc, Op, Payload, Proposal, Read, RingRecord, Seal, SpaceId,
+    Time, Tip, Wish, WriterId,
+};
 use sync::frame::{
-    Ack, Beat, BlobData, BlobWant, Bye, Commits, Cover, CoverRow, Data, ForkFrame, HandleFrame, Hello, Join,
-    Joined, Missing, Mode, Nack, Open, Want, Yours,
+    Ack, Beat, BlobData, BlobWant, Bye, Commits, Cover, CoverRow, Data, Decided, ForkFrame, HandleFrame, Hello, Join,
+    Joined, Missing, Mode, Nack, Open, Outcome, Propose, Refused, Want, Yours,
 };
 use sync::{ByeCode, Frame, NackCode, Offer, Store};
 
@@ -152,6 +155,24 @@ pub(crate) fn forks() -> Vec<Frame> {
     ]
 }
 
+fn proposal() -> Proposal {
+    let (coll, key) = (crdt::system::acl(), b"k".to_vec());
+    let point = Read::Point { coll, key: key.clone(), digest: [0x77; 32] };
+    let (from, to) = (b"a".to_vec(), b"b".to_vec());
+    let range = Read::Range { coll, from, to, limit: Some(9), is_descending: false, digest: [0x88; 32] };
+    let put = Wish { coll, key: key.clone(), op: Op::Put(Payload::Inline(b"v".to_vec())) };
+    let proposal = Proposal {
+        id: [0x66; 16],
+        space: SPACE,
+        base: 300,
+        deps: vec![Dot::new(writer_of(1), 2)],
+        reads: vec![point, range],
+        writes: vec![put, Wish { coll, key, op: Op::Delete }],
+        signature: [0; 64],
+    };
+    proposal.sign(&device(1))
+}
+
 /// One of each kind, two where a field has two spellings.
 pub(crate) fn all() -> Vec<Frame> {
     let handle = handle(SPACE, &device(2));
@@ -160,6 +181,10 @@ pub(crate) fn all() -> Vec<Frame> {
     frames.extend(fetches());
     frames.extend(forks());
     frames.push(Frame::Beat(Beat { base_version: 300, digest: [0x44; 32] }));
+    frames.push(Frame::Propose(Propose(proposal())));
+    for outcome in [Outcome::Committed(301), Outcome::Refused(Refused::NotHome)] {
+        frames.push(Frame::Result(Decided { id: [0x66; 16], outcome }));
+    }
     frames.push(Frame::Bye(Bye { code: ByeCode::Busy, retry_after_ms: 60_000 }));
     frames.push(Frame::Join(Join { space: SPACE, device_key: device(1).public(), proof: [0x55; 32] }));
     frames.push(Frame::Joined(Joined { genesis: genesis(), ring: Vec::new(), handle }));

@@ -1,0 +1,159 @@
+//! Devices that are taken out: what they wrote stays, what they write afterwards is taken by nobody.
+
+use crdt::{DeviceKey, Time};
+use disk::{Fault, Faults};
+use home::{Admission, Error, Refused};
+
+use crate::world::{Device, Link, NOW, Owner, assert_converged, meet, request, seed};
+
+const LATER: Time = Time(NOW.0 + 10);
+
+/// A conversation of which one side may want nothing.
+fn try_to_meet(dialer: &mut Device, listener: &mut Device) {
+    Link::new(NOW, dialer, listener).run(NOW, dialer, listener);
+}
+
+fn revoke(owner: &mut Owner, device: &Device) {
+    owner.home.revoke(&mut owner.device.replica, NOW, &device.key.id()).unwrap();
+}
+
+#[test]
+fn what_a_revoked_device_wrote_stays_and_what_it_writes_is_taken_by_nobody() {
+    let mut owner = Owner::found();
+    let (mut a, mut b) = (owner.join("a"), owner.join("b"));
+    a.put(NOW, "before", "1");
+    meet(NOW, &mut a, &mut owner.device);
+    revoke(&mut owner, &a);
+    owner.batch(NOW).unwrap();
+    meet(NOW, &mut b, &mut owner.device);
+    a.put(NOW, "after", "1");
+    for other in [&mut owner.device, &mut b] {
+        try_to_meet(&mut a, other);
+        assert_eq!(other.get("before").as_deref(), Some("1"), "{}", other.name);
+        assert_eq!(other.get("after"), None, "{}", other.name);
+        let snapshot = other.replica.snapshot();
+        let writers = snapshot.writers_of(&a.key.id()).unwrap();
+        assert!(!writers.is_empty());
+        for (writer, tip) in writers {
+            let cut = snapshot.cut(&writer).unwrap().expect("each known writer is cut");
+            assert_eq!((cut.seq, cut.tip), (tip.seq, tip.id));
+        }
+    }
+    assert_eq!(a.get("after").as_deref(), Some("1"), "its own copy is its own");
+    assert_eq!(owner.batch(NOW), None);
+    assert_converged(&owner.device, &b);
+}
+
+#[test]
+fn between_the_decision_and_its_handle_nothing_more_of_the_device_comes_in() {
+    let mut owner = Owner::found();
+    let mut a = owner.join("a");
+    a.put(NOW, "before", "1");
+    meet(NOW, &mut a, &mut owner.device);
+    revoke(&mut owner, &a);
+    a.put(NOW, "after", "1");
+    try_to_meet(&mut a, &mut owner.device);
+    owner.batch(NOW).unwrap();
+    assert_eq!(owner.device.get("before").as_deref(), Some("1"));
+    assert_eq!(owner.device.get("after"), None);
+}
+
+#[test]
+fn a_ticket_from_before_does_not_let_a_revoked_device_in_again_and_a_new_one_does() {
+    let mut owner = Owner::found();
+    let before = owner.invite(5);
+    let mut a = owner.join("a");
+    revoke(&mut owner, &a);
+    owner.batch(NOW).unwrap();
+    let refused = owner.ask(LATER, &request(&before, &a.key));
+    assert_eq!(refused, Admission::Refused(Refused::Revoked));
+    let other = DeviceKey::from_seed(seed("other"));
+    assert_eq!(owner.ask(LATER, &request(&before, &other)), Admission::Admitted, "the ticket is good");
+
+    let after = owner.try_invite(LATER, "new", 1).unwrap();
+    assert_eq!(owner.ask(LATER, &request(&after, &a.key)), Admission::Admitted);
+    let version = owner.batch(LATER).unwrap();
+    let grant = home::grant(&owner.device.replica, &a.key.id()).unwrap().unwrap();
+    assert_eq!(grant.since, version, "only what it begins under this grant counts");
+    a = a.restart();
+    meet(LATER, &mut a, &mut owner.device);
+    a.put(LATER, "back", "1");
+    meet(LATER, &mut a, &mut owner.device);
+    owner.batch(LATER).unwrap();
+    assert_eq!(owner.device.get("back").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_first_grant_counts_from_the_beginning() {
+    let mut owner = Owner::found();
+    let a = owner.join("a");
+    let grant = home::grant(&owner.device.replica, &a.key.id()).unwrap().unwrap();
+    assert_eq!(grant.since, 0);
+}
+
+#[test]
+fn what_a_fold_took_as_never_coming_is_cut_in_the_same_handle_and_stays_so() {
+    let mut owner = Owner::found();
+    let (mut a, mut b) = (owner.join("a"), owner.join("b"));
+    meet(NOW, &mut a, &mut owner.device);
+    a.put(NOW, "k", "from a");
+    meet(NOW, &mut a, &mut b);
+    b.put(NOW, "k", "on sight of it");
+    revoke(&mut owner, &a);
+    owner.batch(NOW).unwrap();
+    let writer = a.replica.snapshot().writers_of(&a.key.id()).unwrap()[0].0;
+    assert_eq!(owner.device.replica.snapshot().cut(&writer).unwrap(), None, "nobody here has heard of it");
+
+    // Also where the home starts again in between.
+    try_to_meet(&mut b, &mut owner.device);
+    let mut owner = owner.crash();
+    owner.batch(NOW).unwrap();
+    assert_eq!(owner.device.get("k").as_deref(), Some("on sight of it"));
+    let cut = owner.device.replica.snapshot().cut(&writer).unwrap().expect("it is explicit now");
+    assert_eq!(cut.seq, 0);
+
+    let ticket = owner.try_invite(LATER, "new", 1).unwrap();
+    assert_eq!(owner.ask(LATER, &request(&ticket, &a.key)), Admission::Admitted);
+    owner.batch(LATER).unwrap();
+    try_to_meet(&mut a, &mut owner.device);
+    assert_eq!(owner.device.losers("k"), Vec::<String>::new(), "the old writer stays cut");
+}
+
+#[test]
+fn the_home_takes_out_neither_itself_nor_a_stranger() {
+    let mut owner = Owner::found();
+    let (me, stranger) = (owner.device.key.id(), DeviceKey::from_seed(seed("stranger")).id());
+    let tail = owner.device.tail();
+    let mine = owner.home.revoke(&mut owner.device.replica, NOW, &me);
+    assert!(matches!(mine, Err(Error::OwnHome)), "{mine:?}");
+    let nobodys = owner.home.revoke(&mut owner.device.replica, NOW, &stranger);
+    assert!(matches!(nobodys, Err(Error::NotMember { device }) if device == stranger), "{nobodys:?}");
+    assert_eq!(owner.device.tail(), tail, "nothing was written");
+}
+
+#[test]
+fn a_crash_at_any_call_of_a_removal_leaves_all_of_it_or_nothing() {
+    for call in 0.. {
+        let mut owner = Owner::found();
+        let mut a = owner.join("a");
+        a.put(NOW, "before", "1");
+        meet(NOW, &mut a, &mut owner.device);
+        let id = a.key.id();
+        owner.device.disk.set_faults(Faults::none().nth_call(call, Fault::PowerCut));
+        let answer = owner.home.revoke(&mut owner.device.replica, NOW, &id);
+        let is_over = owner.device.disk.faults_fired() == 0;
+        owner.device.disk.set_faults(Faults::none());
+        let owner = owner.crash();
+        let snapshot = owner.device.replica.snapshot();
+        let is_member = home::grant(&owner.device.replica, &id).unwrap().is_some();
+        assert!(!is_member || answer.is_err(), "call {call}: an answer is a promise");
+        for (writer, _) in snapshot.writers_of(&id).unwrap() {
+            assert_eq!(snapshot.cut(&writer).unwrap().is_none(), is_member, "call {call}");
+        }
+        assert_eq!(snapshot.removed(&id).unwrap().is_none(), is_member, "call {call}");
+        if is_over {
+            assert!(call > 0 && answer.is_ok());
+            return;
+        }
+    }
+}

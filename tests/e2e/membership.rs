@@ -1,0 +1,114 @@
+//! Devices that come and go: revoked, leaving, and back again, between real daemons.
+
+use serde_json::Value;
+
+use super::harness::{Daemon, Place, agree, home, join, joined, until};
+
+fn id(daemon: &Daemon) -> String {
+    daemon.ready("device").to_string()
+}
+
+/// Until the device knows that it is out.
+fn until_membership(device: &Daemon, place: &str) -> Value {
+    until(place, || Some(device.space()).filter(|space| space["membership"] == place))
+}
+
+#[test]
+fn a_revoked_device_is_told_so_keeps_its_copy_and_reaches_nobody() {
+    let place = Place::new("revoke");
+    let home = home(&place);
+    let (device, other) = (joined(&place, "device", &home), joined(&place, "other", &home));
+    device.ok(&["put", "telemetry/readings", "before", "1", "--wait", "anchored"]);
+    agree(&[&home, &device, &other]);
+
+    let members = home.space()["members"].clone();
+    assert_eq!(members.as_array().map(Vec::len), Some(3), "{members}");
+    let revoked = home.json(&["space", "revoke", "telemetry", &id(&device)[..8]]);
+    assert_eq!(revoked["device"], id(&device));
+    assert!(revoked["version"].is_u64(), "{revoked}");
+
+    until_membership(&device, "revoked");
+    device.ok(&["put", "telemetry/readings", "after", "1"]);
+    assert_eq!(device.get("telemetry/readings", "after").as_deref(), Some("1"));
+    let error = device.fails(4, &["put", "telemetry/readings", "more", "1", "--wait", "anchored"]);
+    assert_eq!(error["type"], "not-member", "{error}");
+    assert!(error["cure"].as_str().is_some_and(|cure| cure.contains("space invite")), "{error}");
+
+    other.ok(&["put", "telemetry/readings", "others", "1", "--wait", "anchored"]);
+    agree(&[&home, &other]);
+    for daemon in [&home, &other] {
+        assert_eq!(daemon.get("telemetry/readings", "before").as_deref(), Some("1"));
+        assert_eq!(daemon.get("telemetry/readings", "after"), None);
+    }
+    assert_eq!(device.get("telemetry/readings", "others"), None);
+}
+
+#[test]
+fn who_cannot_be_revoked_and_who_cannot_revoke_is_told_why() {
+    let place = Place::new("revoke-errors");
+    let home = home(&place);
+    let device = joined(&place, "device", &home);
+    let own = home.fails(4, &["space", "revoke", "telemetry", &id(&home)]);
+    assert_eq!(own["type"], "own-home", "{own}");
+    let stranger = home.fails(3, &["space", "revoke", "telemetry", &"0".repeat(32)]);
+    assert_eq!(stranger["type"], "member-missing", "{stranger}");
+    let short = home.fails(3, &["space", "revoke", "telemetry", "ff"]);
+    assert_eq!(short["type"], "member-missing", "{short}");
+    let not_home = device.fails(4, &["space", "revoke", "telemetry", &id(&home)]);
+    assert_eq!(not_home["type"], "not-home", "{not_home}");
+    let nowhere = home.fails(3, &["space", "revoke", "nowhere", &id(&device)]);
+    assert_eq!(nowhere["type"], "space-missing", "{nowhere}");
+    for error in [own, stranger, not_home, nowhere] {
+        assert!(error["cure"].is_string(), "{error}");
+    }
+}
+
+#[test]
+fn a_device_leaves_with_everything_it_wrote_anchored_and_says_that_it_left() {
+    let place = Place::new("leave");
+    let home = home(&place);
+    let mut device = joined(&place, "device", &home);
+    for n in 0..20 {
+        device.ok(&["put", "telemetry/readings", &format!("k{n}"), "v"]);
+    }
+    let left = device.json(&["space", "leave", "telemetry"]);
+    assert_eq!(left["membership"], "left", "{left}");
+    assert_eq!(left["tail_commits"], 0, "{left}");
+    assert_eq!(home.count("telemetry/readings"), 20);
+    assert_eq!(home.space()["members"].as_array().map(Vec::len), Some(1));
+
+    let refused = device.fails(4, &["put", "telemetry/readings", "more", "1"]);
+    assert_eq!(refused["type"], "not-member", "{refused}");
+    assert_eq!(device.count("telemetry/readings"), 20, "its copy stays");
+    home.ok(&["put", "telemetry/readings", "later", "1", "--wait", "anchored"]);
+    device.kill();
+    device.start();
+    assert_eq!(device.space()["membership"], "left", "over a restart");
+    assert_eq!(device.get("telemetry/readings", "later"), None);
+    assert_eq!(device.json(&["space", "leave", "telemetry"])["membership"], "left", "twice is once");
+
+    join(&device, &home);
+    until_membership(&device, "member");
+    device.ok(&["put", "telemetry/readings", "back", "1", "--wait", "anchored"]);
+    agree(&[&home, &device]);
+    assert_eq!(device.get("telemetry/readings", "later").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_device_out_of_reach_of_its_home_does_not_leave_and_the_home_never_does() {
+    let place = Place::new("leave-errors");
+    let mut home = home(&place);
+    let device = joined(&place, "device", &home);
+    let own = home.fails(4, &["space", "leave", "telemetry"]);
+    assert_eq!(own["type"], "own-home", "{own}");
+    home.kill();
+    device.ok(&["put", "telemetry/readings", "a", "1"]);
+    let away = device.fails(5, &["space", "leave", "telemetry", "--timeout", "300ms"]);
+    assert_eq!(away["type"], "home-unreachable", "{away}");
+    assert!(away["cure"].is_string(), "{away}");
+    assert_eq!(device.space()["membership"], "member", "as it was");
+    device.ok(&["put", "telemetry/readings", "b", "2"]);
+    home.start();
+    device.ok(&["space", "leave", "telemetry"]);
+    assert_eq!(home.count("telemetry/readings"), 2);
+}
