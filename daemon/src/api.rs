@@ -6,6 +6,7 @@
 //! | `GET /v1/spaces` · `POST /v1/spaces` | `[Space]` · `CreateSpace` -> `Space` |
 //! | `GET /v1/spaces/{space}` · `DELETE` | `Space` · 204: closes the space and sets its folder aside; the home is not told |
 //! | `POST /v1/spaces/{space}/invite` | `Invite` -> `Invited` |
+//! | `POST /v1/spaces/{space}/handover` | `Handover` -> `HandedOver`: another device is the home from now on |
 //! | `POST /v1/spaces/{space}/revoke` | `Revoke` -> `Revoked` |
 //! | `POST /v1/spaces/{space}/leave` | `Leave` -> `Space`, once the home has taken this device out |
 //! | `POST /v1/join` | `Join` -> `Space`, once the home has admitted this device |
@@ -72,6 +73,7 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/spaces/{space}/verify", post(spaces::verify))
         .route("/v1/spaces/{space}/claim", post(members::claim))
         .route("/v1/spaces/{space}/invite", post(members::invite))
+        .route("/v1/spaces/{space}/handover", post(members::handover))
         .route("/v1/spaces/{space}/revoke", post(members::revoke))
         .route("/v1/spaces/{space}/leave", post(members::leave))
         .route("/v1/join", post(members::join))

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::config::{self, Settings};
 use crate::endpoint::{self, Endpoint};
+use crate::handover::keep_announcing;
 use crate::peer;
 use crate::peers::{Peers, Records, keep_dialing};
 use crate::spaces::{self, Spaces};
@@ -166,6 +167,7 @@ impl Running {
         if let Some(endpoint) = endpoint {
             keepers.spawn(keep_accepting(daemon.clone(), endpoint.clone()));
             keepers.spawn(keep_dialing(daemon.clone(), endpoint));
+            keepers.spawn(keep_announcing(daemon.clone()));
         }
         Ok(Running { daemon, stop, servers, keepers })
     }

@@ -38,7 +38,7 @@ pub(crate) async fn leave(
         Membership::Leaving(id) => id,
         Membership::Member => clock::seed()[..16].try_into().expect("sixteen of 32 bytes"),
     };
-    let home = match space.home {
+    let home = match space.seat.home() {
         Some(home) if home == me => return Err(Error::Home(home::Error::OwnHome).into()),
         Some(home) => home,
         None => return Err(Error::HomeAway.into()),

@@ -17,6 +17,7 @@ pub mod daemon;
 mod embed;
 pub mod endpoint;
 mod fingerprint;
+mod handover;
 pub mod identity;
 mod join;
 pub mod keytext;
@@ -27,6 +28,7 @@ mod peer;
 pub mod peers;
 #[cfg(test)]
 mod scratch;
+pub mod seat;
 pub mod slot;
 pub mod space;
 pub mod spaces;

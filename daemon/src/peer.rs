@@ -279,7 +279,7 @@ impl Link {
         let Some(end) = status.and_then(|status| status.end) else { return };
         let Some(space) = self.daemon.spaces.by_id(&id) else { return };
         let is_told = end.by == EndedBy::Peer && end.code == ByeCode::Revoked;
-        if !is_told || space.home != Some(self.connection.peer) {
+        if !is_told || space.seat.home() != Some(self.connection.peer) {
             return;
         }
         let place = match space.membership() {

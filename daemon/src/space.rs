@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, RwLock};
 
-use crdt::{Class, CollId, Descriptor, DeviceId, Dot, SpaceId, Time};
+use crdt::{Class, CollId, Descriptor, Dot, SpaceId, Time};
 use disk::RealDisk;
 use replica::{Committed, Snapshot, Transaction};
 
 use crate::membership::Membership;
 use crate::metrics::SpaceMetrics;
+use crate::seat::Seat;
 use crate::slot::{Error, Level, Owner, Slot, Turn};
 
 /// The local note that holds the space's name on this device.
@@ -29,8 +30,8 @@ pub struct Space {
     pub id: SpaceId,
     /// Its name on this device.
     pub name: String,
-    /// The device of its home; `None` while the space is not open.
-    pub home: Option<DeviceId>,
+    /// Who is its home.
+    pub seat: Arc<Seat>,
     /// Where its home was last known to be.
     pub addresses: RwLock<Vec<String>>,
     /// Whoever holds the replica.
@@ -83,7 +84,7 @@ impl Space {
     pub(crate) fn new(
         id: SpaceId,
         name: String,
-        home: Option<DeviceId>,
+        seat: Arc<Seat>,
         addresses: Vec<String>,
         membership: Membership,
         slot: Arc<Slot<RealDisk>>,
@@ -93,7 +94,7 @@ impl Space {
         Space {
             id,
             name,
-            home,
+            seat,
             addresses,
             slot,
             metrics,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
-use crdt::{DeviceId, DeviceKey, Genesis, Ring, RingRecord, SpaceId, Time};
+use crdt::{DeviceKey, Genesis, RingRecord, SpaceId, Time};
 use disk::{Disk, MemoryDisk, RealDisk, RealLock};
 use home::{Duty, Founding, Home, HomeOptions, RedbRegistry};
 use replica::{CreateOptions, Limits, Mode, OpenOptions, Origin, Replica};
@@ -16,6 +16,7 @@ use crate::fingerprint;
 use crate::identity::{self, Identity};
 use crate::membership::{self, Membership};
 use crate::metrics::SpaceMetrics;
+use crate::seat::Seat;
 use crate::slot::{Live, Owner, Slot, Turn};
 use crate::space::{ADDRESSES_NOTE, NAME_NOTE, Space, check_name};
 
@@ -322,26 +323,26 @@ impl Spaces {
 
     fn open_space(&self, id: SpaceId) -> Arc<Space> {
         let metrics: Arc<SpaceMetrics> = Arc::default();
-        let owner = Owner::new(self.opener(id), clock::now(), metrics.clone());
+        let seat = Arc::new(Seat::new(self.changed.clone()));
+        let owner = Owner::new(self.opener(id), clock::now(), metrics.clone(), seat.clone());
         let slot = Slot::new(owner, self.settings.wal.fsync);
         let about = slot.call_blocking(0, |owner, _| {
             Turn::Done(owner.live().map(|live| {
                 let text = |key| live.replica.notes(key).and_then(|note| String::from_utf8(note).ok());
-                let home = home_of(live.replica.genesis(), live.replica.ring());
                 let place = Membership::decode(live.replica.notes(membership::NOTE).as_deref());
-                (text(NAME_NOTE), text(ADDRESSES_NOTE), home, place)
+                (text(NAME_NOTE), text(ADDRESSES_NOTE), place)
             }))
         });
-        let (name, addresses, home, place) = match about {
-            Ok((name, addresses, home, place)) => (name, addresses.unwrap_or_default(), Some(home), place),
+        let (name, addresses, place) = match about {
+            Ok((name, addresses, place)) => (name, addresses.unwrap_or_default(), place),
             Err(error) => {
                 tracing::error!(space = %id, %error, "space not opened");
-                (None, String::new(), None, Membership::default())
+                (None, String::new(), Membership::default())
             }
         };
         let name = name.unwrap_or_else(|| id.to_string()[..ID_DIGITS].to_string());
         let addresses = addresses.lines().map(str::to_string).collect();
-        let space = Arc::new(Space::new(id, name, home, addresses, place, slot, metrics));
+        let space = Arc::new(Space::new(id, name, seat, addresses, place, slot, metrics));
         self.spaces.write().expect("a map cannot panic").insert(id, space.clone());
         space
     }
@@ -381,8 +382,7 @@ fn open_live(
     let options = HomeOptions { key: key.clone(), seed: clock::seed(), fingerprint };
     let home = Home::open(options, &mut replica, now, &mut registry)?;
     match home.duty() {
-        Duty::NotHome => return Ok(Live { replica, home: None, registry }),
-        Duty::On => {}
+        Duty::NotHome | Duty::On => {}
         Duty::Copied => tracing::warn!(
             path = %path.display(),
             "the folder was copied or moved: home duties are off until `strandline space claim`"
@@ -398,12 +398,6 @@ fn limits(settings: &Settings) -> Limits {
         limits.overlay_bytes = limits.overlay_bytes.min(quarter);
     }
     limits
-}
-
-/// The device whose key signs the space's Handles now.
-fn home_of(genesis: &Genesis, ring: &Ring) -> DeviceId {
-    let keys = ring.keys_for(u64::MAX);
-    DeviceId::of(keys.first().unwrap_or(&genesis.home_key))
 }
 
 fn folder(id: &SpaceId) -> String {

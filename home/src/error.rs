@@ -45,7 +45,19 @@ pub enum Error {
     /// The home cannot take itself out: another device must be the home first.
     #[error("this device is the home of the space")]
     OwnHome,
-    /// Nobody to take out.
+    /// The role goes to a device that may read and write.
+    #[error("device {device} may not both read and write, so it cannot be the home")]
+    NotWriter {
+        /// Who may not.
+        device: DeviceId,
+    },
+    /// Make the next Handle first.
+    #[error("{commits} commits are not covered by a handle yet")]
+    Uncovered {
+        /// How many.
+        commits: u64,
+    },
+    /// Nobody with a row.
     #[error("device {device} is not a member of the space")]
     NotMember {
         /// Who is not.

@@ -51,15 +51,15 @@ pub struct Home {
     pub(crate) is_level: bool,
     /// The last batch left names unpinned: another one is due, even with nothing else to cover.
     pub(crate) has_more_names: bool,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) duty: Duty,
     generation: [u8; 8],
-    fingerprint: Fingerprint,
-    duty: Duty,
 }
 
 impl Home {
     /// Takes up the role where the manifest left it, and brings manifest and registry level.
     ///
-    /// A replica that was never claimed is claimed for this folder. Where the registry does not answer, the next
+    /// A replica that was never claimed is claimed for this folder, whether or not it is a home now. Where the registry does not answer, the next
     /// [`Home::batch`] asks again.
     pub fn open<D: Disk>(
         options: HomeOptions,
@@ -77,21 +77,31 @@ impl Home {
             in_doubt: None,
             is_level: false,
             has_more_names: false,
-            generation,
             fingerprint,
             duty,
+            generation,
         };
+        // Also where it is no home yet: two copies of a device that becomes one must not both take up the role.
+        if replica.claim().is_empty() {
+            replica.set_claim(now, encode_claim(fingerprint))?;
+        }
         if home.is_on_duty() {
-            replica.find_ended()?;
-            if replica.claim().is_empty() {
-                home.claim(replica, now)?;
-            }
-            match home.level(replica, now, registry) {
-                Err(Error::Unavailable | Error::Behind { .. }) => {}
-                answer => answer?,
-            }
+            home.begin_duty(replica, now, registry)?;
         }
         Ok(home)
+    }
+
+    pub(crate) fn begin_duty<D: Disk>(
+        &mut self,
+        replica: &mut Replica<D>,
+        now: Time,
+        registry: &mut impl Registry,
+    ) -> Result<(), Error> {
+        replica.find_ended()?;
+        match self.level(replica, now, registry) {
+            Err(Error::Unavailable | Error::Behind { .. }) => Ok(()),
+            answer => answer,
+        }
     }
 
     /// Whether it acts, and if not, why.
@@ -182,7 +192,11 @@ pub(crate) fn uncovered<D: Disk>(replica: &Replica<D>) -> Uncovered {
     }
 }
 
-fn duty<D: Disk>(replica: &Replica<D>, key: &DeviceKey, fingerprint: Fingerprint) -> Result<Duty, Error> {
+pub(crate) fn duty<D: Disk>(
+    replica: &Replica<D>,
+    key: &DeviceKey,
+    fingerprint: Fingerprint,
+) -> Result<Duty, Error> {
     let next = replica.base().version + 1;
     if !replica.ring().keys_for(next).contains(&key.public()) {
         return Ok(Duty::NotHome);

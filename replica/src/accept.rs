@@ -12,6 +12,7 @@ use sync::{Accepted, Incoming, Located, NackCode, Refusal};
 
 use crate::cuts::{Cuts, Unauthorised};
 use crate::error::Error;
+use crate::grant::Grant;
 use crate::record;
 use crate::replica::Replica;
 

@@ -50,7 +50,9 @@ impl<D: Disk> Replica<D> {
         let handle = &offer.handle;
         check_handle(&ring, self.space, handle)?;
         if handle.version <= self.base().version {
-            return self.compare_versions(handle);
+            let stale = self.compare_versions(handle)?;
+            self.keep_ring(now, ring)?;
+            return Ok(stale);
         }
         self.check_goes_on(handle)?;
         self.ring = ring;

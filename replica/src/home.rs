@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use btree::Hash;
-use crdt::{Body, CollId, Dot, Handle, Payload, Time, Tip, WriterId};
+use crdt::{Body, CollId, Dot, Handle, Payload, Ring, RingRecord, Time, Tip, WriterId};
 use disk::Disk;
 
 use crate::apply::Draft;
@@ -102,6 +102,32 @@ impl<D: Disk> Replica<D> {
             }
         }
         self.ended = ended;
+        Ok(())
+    }
+
+    /// Takes up a change of home that begins after the base, by one manifest write: what a home signs from then on is
+    /// believed by nobody, here neither.
+    pub fn change_ring(&mut self, now: Time, record: RingRecord) -> Result<(), Error> {
+        self.check_writable()?;
+        let mut ring = self.ring.clone();
+        ring.push(record)?;
+        self.keep_ring(now, ring)
+    }
+
+    /// Keeps a longer ring. One that takes the base's own version from the home that signed it is refused: that home went
+    /// on after it had handed over, or the ring is that of a copy.
+    pub(crate) fn keep_ring(&mut self, now: Time, ring: Ring) -> Result<(), Error> {
+        let version = self.base().version;
+        if ring.n() <= self.ring.n() {
+            return Ok(());
+        }
+        if version > 0 && ring.n_for(version) != self.ring.n_for(version) {
+            return Err(Error::TwoHandles { version });
+        }
+        let mut manifest = self.manifest.clone();
+        manifest.ring = ring.records().to_vec();
+        self.write_manifest(now, manifest)?;
+        self.ring = ring;
         Ok(())
     }
 

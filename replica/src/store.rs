@@ -25,7 +25,7 @@ impl<D: Disk> Store for Replica<D> {
     }
 
     fn ring_n(&self) -> u64 {
-        self.ring.n_for(self.base().version)
+        self.ring.n()
     }
 
     fn tail(&self) -> Vec<TailRow> {

@@ -20,7 +20,7 @@ pub trait Store {
     /// The adopted base; its version is at least 1.
     fn handle(&self) -> &Handle;
 
-    /// The number of the ring in force at the base.
+    /// The number of the newest ring: the base's, or one that signs what follows.
     fn ring_n(&self) -> u64;
 
     /// Every writer with visible commits above the base, sorted by writer; never a home's.
@@ -60,6 +60,8 @@ pub trait Store {
     fn offer(&self, since: u64) -> Offer;
 
     /// Moves the base to the offered Handle, by computing it or by starting to fetch it.
+    ///
+    /// An offer of the base itself may bring a newer ring, which is kept: [`Adoption::Stale`] all the same.
     ///
     /// It flushes first where it must. A newer offer replaces a fetch that is under way; sessions with
     /// several peers may offer the same version, and each is told what is missing then.

@@ -10,11 +10,14 @@ use crdt::{DeviceId, Role, Ticket};
 
 use super::answer::{self, Answer, Here, created};
 use super::problem::Problem;
-use super::types::{self, Invite, Invited, Join, Leave, Member, Revoke, Revoked};
+use super::types::{self, HandedOver, Handover, Invite, Invited, Join, Leave, Member, Revoke, Revoked};
 use crate::clock;
 use crate::slot::{Error, Turn};
 use crate::space::Space;
-use crate::{join, leave};
+use crate::{handover, join, leave};
+
+/// How long a handover waits for the other device when it does not say.
+const HANDOVER_MAX: Duration = Duration::from_secs(30);
 
 /// How long leaving waits for the home when it does not say.
 const LEAVE_MAX: Duration = Duration::from_secs(30);
@@ -105,7 +108,7 @@ pub(super) async fn join(State(here): Here, body: Bytes) -> Answer<(StatusCode, 
 
 /// Every device that the home granted something.
 pub(super) async fn list(space: &Space) -> Answer<Vec<Member>> {
-    let home = space.home;
+    let home = space.seat.home();
     let grants = home::members(&space.slot.snapshot().await?).map_err(Error::from)?;
     let member = |(device, grant): (DeviceId, replica::Grant)| {
         let role = match () {
@@ -163,6 +166,21 @@ pub(super) async fn revoke(
         .await?;
     let version = version.map(|handle| handle.version);
     Ok(Json(Revoked { device: device.to_string(), version }))
+}
+
+pub(super) async fn handover(
+    State(here): Here,
+    Path(space): Path<String>,
+    body: Bytes,
+) -> Answer<Json<HandedOver>> {
+    let Handover { device, timeout } = answer::json(&body)?;
+    let timeout = answer::duration(timeout.as_deref())?.unwrap_or(HANDOVER_MAX);
+    let space = here.space(&space)?;
+    let device = named(&space, &device).await?;
+    let handed = handover::hand_over(&space, device, timeout).await?;
+    here.0.spaces.touch();
+    let (from_version, taken_up) = (handed.from_version, handed.is_taken_up);
+    Ok(Json(HandedOver { device: device.to_string(), from_version, taken_up }))
 }
 
 pub(super) async fn leave(

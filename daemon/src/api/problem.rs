@@ -109,6 +109,12 @@ impl From<slot::Error> for Problem {
                 Problem::new(StatusCode::NOT_FOUND, "member-missing", text)
                     .cure("strandline space show lists the members")
             }
+            E::Home(home::Error::OffDuty { duty: home::Duty::NotHome }) => {
+                Problem::new(StatusCode::CONFLICT, "not-home", text)
+                    .cure("run this on the device that is the home: strandline space show")
+            }
+            E::Home(home::Error::NotWriter { .. }) => Problem::new(StatusCode::CONFLICT, "not-writer", text)
+                .cure("let it join again with a ticket of role writer: strandline space invite"),
             E::Home(home::Error::OwnHome) => Problem::new(StatusCode::CONFLICT, "own-home", text)
                 .cure("make another device the home first: strandline space handover"),
             E::Home(home::Error::OffDuty { duty: home::Duty::Copied }) => {

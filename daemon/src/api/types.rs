@@ -293,6 +293,28 @@ pub struct Leave {
     pub timeout: Option<String>,
 }
 
+/// `POST /v1/spaces/{space}/handover`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handover {
+    /// The device's id, or enough of its beginning.
+    pub device: String,
+    /// How long to wait for it, as `30s`.
+    #[serde(default)]
+    pub timeout: Option<String>,
+}
+
+/// The answer to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    /// The new home.
+    pub device: String,
+    /// The first version that it signs.
+    pub from_version: u64,
+    /// Whether it has done so already, and this device has heard of it.
+    pub taken_up: bool,
+}
+
 /// `POST /v1/spaces/{space}/revoke`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

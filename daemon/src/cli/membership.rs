@@ -1,10 +1,10 @@
-//! Who is in a space: `space revoke`, `space leave`, `space claim`.
+//! Who is in a space, and who is its home: `space revoke`, `leave`, `handover`, `claim`.
 
 use std::time::Duration;
 
 use hyper::Method;
 use indicatif::ProgressBar;
-use strandline::api::types::{Leave, Revoke, Revoked, Space};
+use strandline::api::types::{HandedOver, Handover, Leave, Revoke, Revoked, Space};
 
 use super::Global;
 use super::failure::Failure;
@@ -40,6 +40,27 @@ pub(super) async fn claim(global: &Global, client: &mut Client, name: &str) -> R
         return show(global, client, name).await;
     }
     print_line(&format!("this device is the home of {name} again"))
+}
+
+pub(super) async fn hand_over(
+    global: &Global,
+    client: &mut Client,
+    name: &str,
+    wish: Handover,
+) -> Result<(), Failure> {
+    let path = format!("/v1/spaces/{}/handover", encode(name));
+    let handed: HandedOver = client.post(&path, &wish).await?;
+    if global.json {
+        return print_json(&handed);
+    }
+    let device = short(&handed.device);
+    print_line(&match handed.taken_up {
+        true => format!("{device} is the home of {name} from version {} on", handed.from_version),
+        false => format!(
+            "{device} is the home of {name} from version {} on; it has not been heard of since",
+            handed.from_version
+        ),
+    })
 }
 
 pub(super) async fn leave(

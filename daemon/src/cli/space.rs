@@ -1,6 +1,6 @@
 //! `space`: create, list, show, invite, join, revoke, claim.
 
-use strandline::api::types::{CreateSpace, Invite, Invited, Join, Space};
+use strandline::api::types::{CreateSpace, Handover, Invite, Invited, Join, Space};
 
 use super::Global;
 use super::failure::Failure;
@@ -64,6 +64,26 @@ Example:
         name: String,
         /// The device's id, or the first digits of it
         device: String,
+    },
+    /// Make another device the home of a space
+    #[command(after_help = "\
+The other device must be connected and hold the newest version: it is waited for. From then on it decides who is a
+member and anchors commits; this device goes on as any other, and can be handed the role back. Tickets that are out
+are void: make new ones there.
+
+Example:
+  strandline space show telemetry          lists the members
+  strandline space handover telemetry 3f9c")]
+    Handover {
+        /// Name or id of the space
+        name: String,
+
+        /// The device's id, or the first digits of it
+        device: String,
+
+        /// How long to wait for the device
+        #[arg(long, value_name = "TIME")]
+        timeout: Option<String>,
     },
     /// Leave a space: what this device wrote is anchored first
     #[command(after_help = "\
@@ -139,6 +159,9 @@ pub(crate) async fn run(global: &Global, arguments: SpaceArguments) -> Result<()
         SpaceCommand::Invite(invitation) => invite(global, &mut client, &invitation).await,
         SpaceCommand::Claim { name } => membership::claim(global, &mut client, &name).await,
         SpaceCommand::Revoke { name, device } => membership::revoke(global, &mut client, &name, device).await,
+        SpaceCommand::Handover { name, device, timeout } => {
+            membership::hand_over(global, &mut client, &name, Handover { device, timeout }).await
+        }
         SpaceCommand::Leave { name, timeout } => membership::leave(global, client, &name, timeout).await,
         SpaceCommand::Join(ticket) => join(global, &mut client, &ticket).await,
     }

@@ -34,7 +34,7 @@ impl Daemon {
     pub(crate) async fn describe_space(&self, space: &Arc<Space>) -> types::Space {
         let (name, id) = (space.name.clone(), space.id.to_string());
         let me = self.spaces.identity().device();
-        let home = match space.home {
+        let home = match space.seat.home() {
             Some(home) if home == me => "here".to_string(),
             Some(home) => home.to_string(),
             None => "unknown".to_string(),

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::daemon::Daemon;
 use crate::endpoint::{Connection, Endpoint, Error};
 use crate::peer::{self, Outcome};
+use crate::space::Space;
 
 /// How long the first of several addresses is given before the next is tried beside it.
 const STAGGER: Duration = Duration::from_millis(300);
@@ -84,9 +85,12 @@ fn targets(daemon: &Daemon) -> BTreeMap<String, Target> {
     let me = daemon.spaces.identity().device();
     let mut homes: BTreeMap<DeviceId, BTreeSet<String>> = BTreeMap::new();
     for space in daemon.spaces.all().into_iter().filter(|space| space.membership().syncs()) {
-        let Some(home) = space.home.filter(|home| *home != me) else { continue };
-        let addresses = space.addresses.read().expect("a list cannot panic").clone();
-        homes.entry(home).or_default().extend(addresses);
+        let mut addresses = space.addresses.read().expect("a list cannot panic").clone();
+        for home in [space.seat.home(), space.seat.former()].into_iter().flatten().filter(|home| *home != me)
+        {
+            addresses.extend(space.seat.addresses());
+            homes.entry(home).or_default().extend(addresses.iter().cloned());
+        }
     }
     for (home, addresses) in homes.into_iter().filter(|(_, addresses)| !addresses.is_empty()) {
         let target = Target { expected: Some(home), addresses: addresses.into_iter().collect() };
@@ -197,9 +201,13 @@ async fn reach(daemon: &Arc<Daemon>, endpoint: &Endpoint, target: &Target) -> Re
 fn spaces_of(daemon: &Daemon, target: &Target) -> Vec<SpaceId> {
     let spaces = daemon.spaces.all().into_iter();
     spaces
-        .filter(|space| target.expected.is_none_or(|device| space.home == Some(device)))
+        .filter(|space| target.expected.is_none_or(|device| is_home(space, device)))
         .map(|space| space.id)
         .collect()
+}
+
+fn is_home(space: &Space, device: DeviceId) -> bool {
+    [space.seat.home(), space.seat.former()].contains(&Some(device))
 }
 
 fn note(daemon: &Daemon, target: &Target, change: impl Fn(&mut super::Record)) {

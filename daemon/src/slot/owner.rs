@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use crdt::{Dot, Time, WriterId};
+use crdt::{DeviceId, Dot, Time, WriterId};
 use disk::Disk;
 use home::{Home, RedbRegistry};
 use replica::{Description, Replica, Snapshot};
@@ -19,6 +19,7 @@ use super::{Error, SessionId, Slot};
 use crate::config::Fsync;
 use crate::membership::{self, Membership};
 use crate::metrics::SpaceMetrics;
+use crate::seat::Seat;
 
 /// How soon a space that would not open is tried again: at first, and twice as long after each failure up to this.
 const REOPEN_MS: u64 = 250;
@@ -56,6 +57,9 @@ pub struct Owner<D: Disk> {
     pub(super) upkeep: Upkeep,
     pub(super) slot: Weak<Slot<D>>,
     pub(super) metrics: Arc<SpaceMetrics>,
+    seat: Arc<Seat>,
+    /// Version and ring that the seat was last told of.
+    seated: Option<(u64, u64)>,
     /// Commits made here that no Handle covers yet, and when they were made; the newest are enough for a figure.
     converging: VecDeque<(Dot, Time)>,
     is_flush_asked: bool,
@@ -77,7 +81,7 @@ pub struct Report {
 
 impl<D: Disk> Owner<D> {
     /// An owner that opens its space now. If that fails, it tries again later and says why until then.
-    pub fn new(open: Opener<D>, now: Time, metrics: Arc<SpaceMetrics>) -> Owner<D> {
+    pub fn new(open: Opener<D>, now: Time, metrics: Arc<SpaceMetrics>, seat: Arc<Seat>) -> Owner<D> {
         let mut owner = Owner {
             open,
             live: None,
@@ -90,6 +94,8 @@ impl<D: Disk> Owner<D> {
             upkeep: Upkeep::default(),
             slot: Weak::new(),
             metrics,
+            seat,
+            seated: None,
             converging: VecDeque::new(),
             is_flush_asked: false,
         };
@@ -189,6 +195,30 @@ impl<D: Disk> Owner<D> {
         Ok(())
     }
 
+    /// Passes on who is the home, and takes up or lays down the role here, where a Handle or a ring record says so.
+    pub(super) fn keep_seat(&mut self, now: Time) {
+        let Some(Live { replica, home, registry }) = &mut self.live else { return };
+        let as_of = (replica.base().version, replica.ring().n());
+        if self.seated == Some(as_of) {
+            return;
+        }
+        if let Some(home) = home {
+            let reviewed = home.review(replica, now, registry);
+            if self.upkeep.note("the change of home", reviewed).is_none() {
+                return;
+            }
+        }
+        let ring = replica.ring();
+        let home = DeviceId::of(&ring.key_for(u64::MAX));
+        let is_needed = home == replica.device().id() || replica.base().ring_n < ring.n();
+        let last = ring.records().last().filter(|_| is_needed);
+        let former = last.map(|record| DeviceId::of(&ring.key_for(record.from_version - 1)));
+        // A row that cannot be read names no address.
+        let addresses = ::home::addresses(&replica.snapshot()).unwrap_or_default();
+        self.seat.know(home, addresses, former);
+        self.seated = Some(as_of);
+    }
+
     pub(super) fn parts(&mut self) -> Option<(&mut Live<D>, &mut Sessions, &mut Waits, &mut Upkeep)> {
         let live = self.live.as_mut()?;
         Some((live, &mut self.sessions, &mut self.waits, &mut self.upkeep))
@@ -284,9 +314,9 @@ impl<D: Disk> Owner<D> {
 }
 
 /// Why a session may not be about this space: what the base says, or, before there is one, what the ticket said.
-pub(crate) fn refusal<D: Disk>(replica: &Replica<D>, peer: &crdt::DeviceId) -> Option<ByeCode> {
+pub(crate) fn refusal<D: Disk>(replica: &Replica<D>, peer: &DeviceId) -> Option<ByeCode> {
     if replica.handle().version == 0 {
-        let is_home = *peer == crdt::DeviceId::of(&replica.genesis().home_key);
+        let is_home = *peer == DeviceId::of(&replica.ring().key_for(u64::MAX));
         return (!is_home).then_some(ByeCode::NotAuthorised);
     }
     // A session shows everything there is, so a device that may only write has none yet. A row that cannot be read

@@ -40,7 +40,7 @@ fn slot(disk: &MemoryDisk, fsync: Fsync) -> Arc<Slot<MemoryDisk>> {
         let registry = RedbRegistry::open(&MemoryDisk::new(2), &[]).map_err(|error| with_causes(&error))?;
         Ok(Live { replica, home: None, registry })
     });
-    Slot::new(Owner::new(open, now, Arc::default()), fsync)
+    Slot::new(Owner::new(open, now, Arc::default(), Arc::default()), fsync)
 }
 
 fn coll() -> CollId {
@@ -156,7 +156,7 @@ fn a_space_that_will_not_open_says_why_and_is_tried_again() {
         counted.fetch_add(1, Ordering::Relaxed);
         Err("no manifest".to_string())
     });
-    let slot = Slot::new(Owner::new(open, clock::now(), Arc::default()), Fsync::Always);
+    let slot = Slot::new(Owner::new(open, clock::now(), Arc::default(), Arc::default()), Fsync::Always);
     let refused = slot.call_blocking(10, put(1)).unwrap_err().to_string();
     assert!(refused.contains("no manifest"), "{refused}");
     assert!(slot.snapshot_blocking().is_err());

@@ -80,7 +80,11 @@ impl Upkeep {
         self.trouble.as_ref().map(|(_, text)| text.clone())
     }
 
-    fn note<T, E: std::error::Error>(&mut self, what: &'static str, outcome: Result<T, E>) -> Option<T> {
+    pub(super) fn note<T, E: std::error::Error>(
+        &mut self,
+        what: &'static str,
+        outcome: Result<T, E>,
+    ) -> Option<T> {
         match outcome {
             Ok(value) => {
                 self.trouble.take_if(|(failed, _)| *failed == what);
@@ -108,9 +112,11 @@ impl Upkeep {
 impl<D: Disk> Owner<D> {
     /// After the answers of a turn: what became due by them or by time.
     pub(super) fn keep_up(&mut self, now: Time) {
+        self.keep_seat(now);
         self.keep_proposals(now);
         self.keep_home(now);
         self.answer_proposals();
+        self.keep_seat(now);
         self.keep_sessions(now);
         self.observe_anchored(now);
         self.keep_log(now);

@@ -2,6 +2,7 @@
 
 mod claim;
 mod crash;
+mod handover;
 mod joining;
 mod meeting;
 mod removal;

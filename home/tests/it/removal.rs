@@ -10,7 +10,10 @@ const LATER: Time = Time(NOW.0 + 10);
 
 /// A conversation of which one side may want nothing.
 fn try_to_meet(dialer: &mut Device, listener: &mut Device) {
-    Link::new(NOW, dialer, listener).run(NOW, dialer, listener);
+    let mut link = Link::new(NOW, dialer, listener);
+    link.run(NOW, dialer, listener);
+    // What follows something refused is sent after a pause.
+    link.run(NOW.plus_ms(1_000), dialer, listener);
 }
 
 fn revoke(owner: &mut Owner, device: &Device) {
@@ -61,7 +64,7 @@ fn between_the_decision_and_its_handle_nothing_more_of_the_device_comes_in() {
 #[test]
 fn a_ticket_from_before_does_not_let_a_revoked_device_in_again_and_a_new_one_does() {
     let mut owner = Owner::found();
-    let before = owner.invite(5);
+    let before = owner.try_invite(NOW, "before", 5).unwrap();
     let mut a = owner.join("a");
     revoke(&mut owner, &a);
     owner.batch(NOW).unwrap();

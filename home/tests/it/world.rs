@@ -178,7 +178,7 @@ pub(crate) fn fingerprint(name: &str) -> Fingerprint {
 
 pub(crate) fn open_home(device: &mut Device, fingerprint: Fingerprint, registry: &mut impl Registry) -> Home {
     let seed = seed(&format!("home of {} {}", device.name, device.starts));
-    let options = HomeOptions { key: DeviceKey::from_seed(self::seed("owner")), seed, fingerprint };
+    let options = HomeOptions { key: device.key.clone(), seed, fingerprint };
     Home::open(options, &mut device.replica, NOW, registry).unwrap()
 }
 

@@ -79,7 +79,7 @@ pub struct Open {
     pub space: SpaceId,
     /// The adopted base.
     pub handle: Handle,
-    /// The ring in force at the base.
+    /// The newest ring the speaker has.
     pub ring_n: u64,
     /// How much the speaker keeps.
     pub mode: Mode,

@@ -104,6 +104,7 @@ impl Session {
             self.sender.forget_sent();
         }
         self.peer.mode = open.mode;
+        self.peer.ring = self.peer.ring.max(open.ring_n);
         self.peer.base = self.peer.base.max(open.handle.version);
         for (writer, seq, tip) in open.tail {
             self.compare(store, writer, seq, tip);

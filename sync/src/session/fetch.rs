@@ -182,7 +182,8 @@ impl Session {
             return Err(Error::HandleConflict { version });
         }
         self.peer.base = self.peer.base.max(version);
-        if version <= ours.version {
+        let is_ring_news = offer.ring.last().is_some_and(|record| record.n > store.ring_n());
+        if version < ours.version || (version == ours.version && !is_ring_news) {
             return Ok(());
         }
         self.adopt(now, offer, store)

@@ -22,6 +22,8 @@ pub(super) struct Peer {
     /// The newest base it is known to have; its Handles' order is total, so a newer one covers all of an
     /// older.
     pub(super) base: u64,
+    /// The newest ring it is known to have.
+    pub(super) ring: u64,
     /// How far it durably has each writer. Absent, or below its base: as far as the base.
     has: BTreeMap<WriterId, u64>,
     /// How far it had those writers that its base covers meanwhile. Only ever told, never sent by.
@@ -48,6 +50,7 @@ impl Peer {
             hello: None,
             mode: Mode::Full,
             base: 0,
+            ring: 0,
             has: BTreeMap::new(),
             covered: BTreeMap::new(),
             opening: Opening::Awaited,

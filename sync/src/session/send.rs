@@ -231,14 +231,18 @@ impl Session {
         Ok(self.sender.next_of_unit())
     }
 
-    /// Our base, once for each version that is newer than the peer's.
+    /// Our base, once for each version that is newer than the peer's, and once for each ring.
     pub(super) fn next_handle(&mut self, store: &impl Store) -> Option<Frame> {
         let version = store.handle().version;
-        let is_news = version > self.peer.base.max(self.sender.offered);
+        let is_newer = version > self.peer.base.max(self.sender.offered);
+        // A home that hands over signs nothing more: its last Handle brings the record that names the next.
+        let is_changed = version >= self.peer.base && store.ring_n() > self.peer.ring;
+        let is_news = is_newer || is_changed;
         if !is_news || self.peer.mode == Mode::Tail || self.forks.is_searching() {
             return None;
         }
         self.sender.offered = version;
+        self.peer.ring = store.ring_n();
         self.told_base = version;
         let offer = HandleFrame::new(store.offer(self.peer.base));
         if self.sender.has_sent(&offer.0) {
