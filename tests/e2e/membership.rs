@@ -112,3 +112,88 @@ fn a_device_out_of_reach_of_its_home_does_not_leave_and_the_home_never_does() {
     device.ok(&["space", "leave", "telemetry"]);
     assert_eq!(home.count("telemetry/readings"), 2);
 }
+
+#[test]
+fn a_revoked_device_comes_back_with_a_new_ticket_and_so_does_what_it_wrote_meanwhile() {
+    let place = Place::new("regrant");
+    let home = home(&place);
+    let device = joined(&place, "device", &home);
+    device.ok(&["put", "telemetry/readings", "before", "1", "--wait", "anchored"]);
+    let old_ticket = home.ok(&["space", "invite", "telemetry", "--uses", "5"]);
+    home.ok(&["space", "revoke", "telemetry", &id(&device)]);
+    until_membership(&device, "revoked");
+    device.ok(&["put", "telemetry/readings", "meanwhile", "1"]);
+    let old = device.fails(4, &["space", "join", old_ticket.trim()]);
+    assert_eq!(old["type"], "revoked", "{old}");
+
+    join(&device, &home);
+    assert_eq!(device.space()["membership"], "member");
+    device.ok(&["put", "telemetry/readings", "back", "1", "--wait", "anchored"]);
+    agree(&[&home, &device]);
+    for key in ["before", "meanwhile", "back"] {
+        assert_eq!(home.get("telemetry/readings", key).as_deref(), Some("1"), "{key}");
+    }
+}
+
+#[test]
+fn another_device_becomes_the_home_and_the_first_one_can_be_switched_off() {
+    let place = Place::new("handover");
+    let mut first = home(&place);
+    let (second, third) = (joined(&place, "second", &first), joined(&place, "third", &first));
+    second.ok(&["put", "telemetry/readings", "a", "1", "--wait", "anchored"]);
+    agree(&[&first, &second, &third]);
+    let before = first.space()["version"].as_u64().expect("a version");
+
+    let handed = first.json(&["space", "handover", "telemetry", &id(&second)]);
+    assert_eq!(handed["device"], id(&second), "{handed}");
+    assert!(handed["from_version"].as_u64().is_some_and(|version| version > before), "{handed}");
+    assert_eq!(handed["taken_up"], true, "{handed}");
+    assert_eq!(second.space()["home"], "here");
+    until("the others know the new home", || {
+        [&first, &third].iter().all(|daemon| daemon.space()["home"] == id(&second).as_str()).then_some(())
+    });
+    agree(&[&first, &second, &third]);
+    let error = first.fails(4, &["space", "invite", "telemetry"]);
+    assert_eq!(error["type"], "not-home", "{error}");
+
+    first.kill();
+    third.ok(&["put", "telemetry/readings", "b", "2", "--wait", "anchored", "--timeout", "50s"]);
+    agree(&[&second, &third]);
+    let ticket = second.ok(&["space", "invite", "telemetry"]);
+    let fourth = Daemon::new(&place, "fourth");
+    fourth.ok(&["space", "join", ticket.trim()]);
+    assert_eq!(fourth.get("telemetry/readings", "b").as_deref(), Some("2"));
+
+    first.start();
+    agree(&[&first, &second, &third]);
+    second.json(&["space", "handover", "telemetry", &id(&first)]);
+    first.ok(&["put", "telemetry/readings", "c", "3", "--wait", "anchored"]);
+    agree(&[&first, &second, &third, &fourth]);
+    assert_eq!(first.space()["home"], "here");
+}
+
+#[test]
+fn the_role_goes_to_nobody_who_is_away_or_no_member() {
+    let place = Place::new("handover-errors");
+    let home = home(&place);
+    let mut device = joined(&place, "device", &home);
+    let own = home.fails(4, &["space", "handover", "telemetry", &id(&home)]);
+    assert_eq!(own["type"], "own-home", "{own}");
+    let stranger = home.fails(3, &["space", "handover", "telemetry", &"0".repeat(32)]);
+    assert_eq!(stranger["type"], "member-missing", "{stranger}");
+    let not_home = device.fails(4, &["space", "handover", "telemetry", &id(&device)]);
+    assert_eq!(not_home["type"], "not-home", "{not_home}");
+    let ticket = home.ok(&["space", "invite", "telemetry", "--role", "reader"]);
+    let reader = Daemon::new(&place, "reader");
+    reader.ok(&["space", "join", ticket.trim()]);
+    let error = home.fails(4, &["space", "handover", "telemetry", &id(&reader)]);
+    assert_eq!(error["type"], "not-writer", "{error}");
+    device.kill();
+    home.ok(&["put", "telemetry/readings", "a", "1", "--wait", "anchored"]);
+    let away = home.fails(5, &["space", "handover", "telemetry", &id(&device), "--timeout", "300ms"]);
+    assert_eq!(away["type"], "peer-behind", "{away}");
+    for error in [own, stranger, not_home, error, away] {
+        assert!(error["cure"].is_string(), "{error}");
+    }
+    home.ok(&["put", "telemetry/readings", "b", "1", "--wait", "anchored"]);
+}
