@@ -213,7 +213,7 @@ impl Session {
     /// peer that this very decision put out.
     fn last_words(&mut self) -> Option<Frame> {
         let bye = self.bye.take()?;
-        match self.next_answer() {
+        match self.next_decided() {
             Some(answer) => {
                 self.bye = Some(bye);
                 Some(answer)
@@ -321,7 +321,7 @@ impl Session {
             .or_else(|| self.next_cover(store))
             .or_else(|| self.next_ack(store))
             .or_else(|| self.next_handle(store))
-            .or_else(|| self.next_answer())
+            .or_else(|| self.next_decided())
             .or_else(|| self.next_proposal())
             .or_else(|| self.fetch.next_want());
         if control.is_some() {

@@ -67,7 +67,7 @@ impl Session {
     }
 
     /// An answer that is owed.
-    pub(super) fn next_answer(&mut self) -> Option<Frame> {
+    pub(super) fn next_decided(&mut self) -> Option<Frame> {
         self.proposals.answers.pop_front().map(Frame::Result)
     }
 

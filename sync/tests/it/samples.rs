@@ -8,8 +8,8 @@ use crdt::{
     Time, Tip, Wish, WriterId,
 };
 use sync::frame::{
-    Ack, Beat, BlobData, BlobWant, Bye, Commits, Cover, CoverRow, Data, Decided, ForkFrame, HandleFrame, Hello, Join,
-    Joined, Missing, Mode, Nack, Open, Outcome, Propose, Refused, Want, Yours,
+    Ack, Beat, BlobData, BlobWant, Bye, Commits, Cover, CoverRow, Data, Decided, ForkFrame, HandleFrame,
+    Hello, Join, Joined, Missing, Mode, Nack, Open, Outcome, Propose, Refused, Want, Yours,
 };
 use sync::{ByeCode, Frame, NackCode, Offer, Store};
 
