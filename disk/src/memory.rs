@@ -118,6 +118,11 @@ impl MemoryDisk {
         self.state().faults = faults;
     }
 
+    /// The plan as it stands, so that it can be put back after a look that nothing should disturb.
+    pub fn faults(&self) -> Faults {
+        self.state().faults.clone()
+    }
+
     /// How often the plan of now made something go wrong.
     pub fn faults_fired(&self) -> u64 {
         self.state().faults.fired()

@@ -2,7 +2,7 @@
 
 use crdt::{Decoder, DeviceKey, Encoder, Handle, Time, derive, system};
 use disk::Disk;
-use replica::{HomeWrite, Replica};
+use replica::{Backlog, HomeWrite, Replica};
 
 use crate::cadence::{Cadence, Uncovered};
 use crate::error::Error;
@@ -183,13 +183,9 @@ impl Home {
 
 /// What no Handle covers at this replica.
 pub(crate) fn uncovered<D: Disk>(replica: &Replica<D>) -> Uncovered {
-    let description = replica.describe();
-    Uncovered {
-        commits: description.tail_commits,
-        len: description.tail_bytes,
-        // Folded since the last checkpoint: those before it cost the next Handle nothing any more.
-        mutations: description.overlay_entries as u64,
-    }
+    let Backlog { commits, len, overlay_entries } = replica.backlog();
+    // Folded since the last checkpoint: those before it cost the next Handle nothing any more.
+    Uncovered { commits, len, mutations: overlay_entries }
 }
 
 pub(crate) fn duty<D: Disk>(

@@ -74,6 +74,7 @@ impl<D: Disk> Replica<D> {
         // The present base again is no reason to give up what is fetched of a newer one.
         if handle.version > self.pending.base.version {
             self.fetch = None;
+            self.is_in_doubt = false;
         }
         self.pending.base = Arc::new(handle);
         self.pending.nodes = nodes;

@@ -29,8 +29,8 @@ impl<D: Disk> Replica<D> {
     /// Merges small packs, or collects what is dead where too much is. To be called after a pack was added; most calls
     /// find nothing to do.
     pub(crate) fn tidy_packs(&mut self, now: Time) -> Result<(), Error> {
-        // A fetch counts on what is here to stay; merging takes nothing away.
-        if self.fetch.is_none() && self.is_wasteful()? {
+        // A fetch counts on what is here to stay, and so does a Handle that is in doubt; merging takes nothing away.
+        if self.fetch.is_none() && !self.is_in_doubt && self.is_wasteful()? {
             let live = self.live()?;
             let dead = self.partly_dead(&live);
             self.collections += 1;

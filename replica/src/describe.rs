@@ -44,7 +44,24 @@ pub struct Description {
     pub is_stopped: bool,
 }
 
+/// What no Handle covers, in numbers that a home may ask for after every event: nothing is read for them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Commits above the base.
+    pub commits: u64,
+    /// Their bytes.
+    pub len: u64,
+    /// Entries folded since the last checkpoint.
+    pub overlay_entries: u64,
+}
+
 impl<D: Disk> Replica<D> {
+    /// What no Handle covers.
+    pub fn backlog(&self) -> Backlog {
+        let overlay_entries = self.pending.overlay.len() as u64;
+        Backlog { commits: self.tail.commits(), len: self.tail.bytes(), overlay_entries }
+    }
+
     /// The state of this replica in numbers.
     pub fn describe(&self) -> Description {
         let base = self.base();

@@ -62,6 +62,8 @@ impl<D: Disk> Replica<D> {
     ///
     /// The nodes are durable when this returns: a Handle must never name one that is not.
     pub fn candidate(&mut self, now: Time) -> Result<Roots, Error> {
+        // From here on, since the checkpoint itself tidies; what it folds are the roots that count.
+        self.is_in_doubt = true;
         self.checkpoint(now)?;
         Ok(self.pending.local)
     }

@@ -56,7 +56,7 @@ pub use apply::COMMIT_SENT_MAX;
 pub use checkpoint::{CheckpointDone, CheckpointJob};
 pub use collection::{Collection, keep_losers};
 pub use cuts::{Cut, PruneFloor};
-pub use describe::Description;
+pub use describe::{Backlog, Description};
 pub use error::{CommitError, Error};
 pub use grant::{ADMIN, Grant, READ, WRITE};
 pub use home::{HomeWrite, Roots};

@@ -64,6 +64,13 @@ impl<D: Disk> Replica<D> {
         self.finish(unit, more)
     }
 
+    /// A visible commit above the base, by its name; none: it is not here, or a Handle covers it.
+    pub fn commit_above(&self, dot: &Dot) -> Result<Option<Commit>, Error> {
+        let Some(tail) = self.tail.writer(&dot.writer) else { return Ok(None) };
+        let is_visible = tail.visible().is_some_and(|(seq, _)| dot.seq <= seq);
+        tail.place(dot.seq).filter(|_| is_visible).map(|place| self.read_commit(place)).transpose()
+    }
+
     fn add(&self, unit: &mut Unit, commit: Arc<Commit>, place: Place) -> Result<(), Error> {
         let Dot { writer, seq } = commit.dot();
         for blob in commit.body().blobs() {

@@ -220,6 +220,8 @@ pub(crate) fn build<D: Disk>(parts: Parts<D>, options: &OpenOptions) -> Result<R
         slot,
         packs_made: 0,
         collections: 0,
+        // A home may have signed what no manifest names yet.
+        is_in_doubt: !manifest.claim.is_empty(),
         blob_len: None,
         retired: Retired::default(),
         visible: Snapshot(Arc::new(pending.clone())),

@@ -54,6 +54,8 @@ pub struct Replica<D: Disk> {
     pub(crate) packs_made: u64,
     /// Collections and rebuilds since the open: what one took away, work that began before it may count on.
     pub(crate) collections: u64,
+    /// A Handle over what was held here may be in a registry: its nodes stay until the base has moved.
+    pub(crate) is_in_doubt: bool,
     /// Bytes of the values in packs, as far as they were counted.
     pub(crate) blob_len: Option<u64>,
     pub(crate) retired: Retired,
@@ -183,6 +185,11 @@ impl<D: Disk> Replica<D> {
         self.stop_on_error(marked)?;
         self.marked_end = self.log.end();
         Ok(())
+    }
+
+    /// Whether a write failed, so that the folder must be opened again.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped
     }
 
     /// Whether everything accepted is visible.

@@ -54,6 +54,11 @@ impl MemoryRegistry {
         self.plan.push_back(mishap.into());
     }
 
+    /// Whatever was planned and has not happened, does not.
+    pub fn heal(&mut self) {
+        self.plan.clear();
+    }
+
     /// How many swaps have happened.
     pub fn swaps(&self) -> u64 {
         self.shared.borrow().swaps

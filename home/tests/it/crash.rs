@@ -207,3 +207,32 @@ fn a_home_restored_with_its_registry_goes_on_from_what_a_device_brings() {
     meet(NOW, &mut owner.device, &mut device);
     assert_converged(&owner.device, &device);
 }
+
+/// The registry answers nothing, and takes the Handle later: until then nothing else needs its nodes.
+#[test]
+fn a_handle_in_doubt_keeps_its_nodes_however_much_is_written_and_collected_meanwhile() {
+    for is_restarted in [false, true] {
+        let mut owner = Owner::found().with_little_room();
+        owner.device.put(NOW, "a", "1");
+        owner.registry.plan(Mishap::Late(1));
+        let space = owner.device.replica.space();
+        let answer = owner.home.batch(&mut owner.device.replica, NOW, &mut owner.registry);
+        assert!(matches!(answer, Err(Error::InDoubt { version: 2 })), "{answer:?}");
+        if is_restarted {
+            // Nor does it answer while the home starts, twice.
+            owner.registry.plan(Mishap::Down);
+            owner.registry.plan(Mishap::Down);
+            owner = owner.crash().with_little_room();
+        }
+        for round in 0..40 {
+            owner.device.put(NOW, "b", &format!("{round} {}", "b".repeat(600)));
+            owner.device.replica.checkpoint(NOW).unwrap();
+        }
+        while owner.registry.get(&space).unwrap().is_none_or(|handle| handle.version < 2) {}
+        for _ in 0..2 {
+            owner.batch(NOW.plus_ms(5_000));
+        }
+        assert_eq!((owner.registered(), owner.device.tail()), (owner.device.version(), 0), "{is_restarted}");
+        assert_eq!(owner.device.get("a").as_deref(), Some("1"));
+    }
+}

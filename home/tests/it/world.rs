@@ -140,6 +140,20 @@ impl Owner {
         self.registry.get(&space).unwrap().map_or(0, |handle| handle.version)
     }
 
+    /// Opened again where dead nodes are collected at once.
+    pub(crate) fn with_little_room(self) -> Owner {
+        let Owner { device, mut registry, .. } = self;
+        let Device { name, disk, key, replica, starts } = device;
+        drop(replica);
+        let limits = Limits { waste_bytes: 1, ..Limits::default() };
+        let (seed, mode) = (seed(&format!("{name} with little room")), Mode::ReadWrite);
+        let options = OpenOptions { device: key.clone(), seed, now: NOW, limits, mode };
+        let (replica, _) = Replica::open(disk.clone(), options).unwrap();
+        let mut device = Device { name, disk, key, replica, starts: starts + 1 };
+        let home = open_home(&mut device, fingerprint("folder"), &mut registry);
+        Owner { device, home, registry }
+    }
+
     pub(crate) fn crash(self) -> Owner {
         let Owner { device, mut registry, .. } = self;
         let mut device = device.crash();
