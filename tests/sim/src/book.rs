@@ -1,49 +1,69 @@
-//! What really happened: every commit anyone made, what was acknowledged, and what state follows from it.
+//! What really happened in a space: every commit anyone made, what was acknowledged, and what state follows from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crdt::{CollId, Commit, Dot, Handle, Op, Payload, WriterId};
 
-/// A promise that was broken: which one, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// The invariant, by its name in `docs/testing.md`.
-    pub invariant: &'static str,
-    /// Which machine, which dot, which key.
-    pub what: String,
-}
+/// A key of a collection.
+pub type Place = (CollId, Vec<u8>);
 
-/// The live dots of every key, with their payloads.
-pub type State = BTreeMap<(CollId, Vec<u8>), BTreeMap<Dot, Payload>>;
+/// The live dots of every key with their payloads, by key and dot.
+pub type State<'a> = Vec<(&'a Place, Vec<(Dot, &'a Payload)>)>;
+
+/// How far each writer is held.
+pub type Vector = BTreeMap<WriterId, u64>;
 
 /// Which run of which machine opened a writer.
 pub type Run = (usize, u64);
 
-/// The book of the world, which no replica can read.
+/// The book of a space, which no replica can read.
 #[derive(Default)]
 pub struct Book {
     commits: BTreeMap<Dot, Arc<Commit>>,
-    acknowledged: BTreeMap<Dot, usize>,
+    /// Every dot whose writer was told that it is durable, with the machine; none once its folder was given up.
+    acknowledged: BTreeMap<Dot, Option<usize>>,
     writers: BTreeMap<WriterId, Run>,
     handles: BTreeMap<u64, Handle>,
-    known: BTreeMap<WriterId, u64>,
+    known: Vector,
+    /// What was ever put and removed at each key.
+    keys: BTreeMap<Place, History>,
+    /// What a reader with a vector was shown, as digests.
+    pub shown: BTreeMap<[u8; 32], [u8; 32]>,
+    /// How far each writer was said to be anchored, anywhere.
+    pub anchored: Vector,
+}
+
+#[derive(Default)]
+struct History {
+    puts: BTreeMap<Dot, Payload>,
+    /// Who removes what.
+    removals: Vec<(Dot, Dot)>,
 }
 
 impl Book {
     /// Notes a commit that its author's log holds, flushed. The same dot must always be the same commit.
-    pub fn record(&mut self, commit: Arc<Commit>) -> Result<(), String> {
+    pub fn record(&mut self, commit: Commit) -> Result<(), String> {
         let dot = commit.dot();
         match self.commits.get(&dot) {
-            Some(known) if known.id() != commit.id() => Err(format!("two commits have the dot {dot}")),
-            Some(_) => Ok(()),
-            None => {
-                let known = self.known.entry(dot.writer).or_default();
-                *known = dot.seq.max(*known);
-                self.commits.insert(dot, commit);
-                Ok(())
+            Some(known) if known.id() != commit.id() => {
+                return Err(format!("two commits have the dot {dot}"));
             }
+            Some(_) => return Ok(()),
+            None => {}
         }
+        let known = self.known.entry(dot.writer).or_default();
+        *known = dot.seq.max(*known);
+        for mutation in &commit.body().mutations {
+            let history = self.keys.entry((mutation.coll, mutation.key.clone())).or_default();
+            if let Op::Put(payload) = &mutation.op {
+                history.puts.insert(dot, payload.clone());
+            }
+            let may = |target: &&Dot| mutation.coll.rule().may_supersede(&dot.writer, &target.writer);
+            history.removals.extend(mutation.supersedes.iter().filter(may).map(|target| (dot, *target)));
+        }
+        self.commits.insert(dot, Arc::new(commit));
+        Ok(())
     }
 
     /// Notes which run made a dot: no other run, of this copy of the folder or another, may use its writer.
@@ -54,7 +74,14 @@ impl Book {
 
     /// Notes that a writer was told its commit is durable.
     pub fn acknowledge(&mut self, dot: Dot, machine: usize) {
-        self.acknowledged.insert(dot, machine);
+        self.acknowledged.insert(dot, Some(machine));
+    }
+
+    /// A machine's folder was given up: what it alone held is nobody's loss but its owner's.
+    pub fn forgive(&mut self, machine: usize) {
+        for author in self.acknowledged.values_mut().filter(|author| **author == Some(machine)) {
+            *author = None;
+        }
     }
 
     /// Notes a Handle; two with one version are an alarm.
@@ -74,9 +101,9 @@ impl Book {
         self.handles.get(&version)
     }
 
-    /// Every acknowledged dot and the machine it was acknowledged at.
-    pub fn acknowledged(&self) -> impl Iterator<Item = (&Dot, &usize)> {
-        self.acknowledged.iter()
+    /// Every acknowledged dot and the machine it was acknowledged at, if that still answers for it.
+    pub fn acknowledged(&self) -> impl Iterator<Item = (&Dot, Option<usize>)> {
+        self.acknowledged.iter().map(|(dot, author)| (dot, *author))
     }
 
     /// The commit of a dot.
@@ -84,47 +111,65 @@ impl Book {
         self.commits.get(dot)
     }
 
-    /// How many commits there are.
-    pub fn len(&self) -> usize {
-        self.commits.len()
+    /// Every commit.
+    pub fn commits(&self) -> impl Iterator<Item = &Arc<Commit>> {
+        self.commits.values()
     }
 
-    /// Whether nobody wrote anything.
-    pub fn is_empty(&self) -> bool {
-        self.commits.is_empty()
+    /// Whether a commit of a more urgent class needs this one, directly or through others.
+    pub fn is_urgent(&self, dot: &Dot) -> bool {
+        let mut waiting: BTreeSet<Dot> = [*dot].into();
+        // Rising by dot is no causal order, so that a chain across writers may take several rounds.
+        loop {
+            let before = waiting.len();
+            for (next, commit) in &self.commits {
+                let follows = next.seq > 1 && waiting.contains(&Dot::new(next.writer, next.seq - 1));
+                if follows || commit.needs().any(|needed| waiting.contains(needed)) {
+                    if next.writer.class() < dot.writer.class() {
+                        return true;
+                    }
+                    waiting.insert(*next);
+                }
+            }
+            if waiting.len() == before {
+                return false;
+            }
+        }
     }
 
-    /// How far each writer is known, for asking a replica for what is not.
-    pub fn known(&self) -> BTreeMap<WriterId, u64> {
-        self.known.clone()
+    /// How far each writer is known.
+    pub fn known(&self) -> &Vector {
+        &self.known
     }
 
     /// The state of the commits that a replica with this vector stands for: written minus superseded, and nothing
-    /// else. Slow and obvious on purpose.
-    pub fn state(&self, seen: impl Fn(&WriterId) -> u64) -> State {
-        let held = |commit: &&Arc<Commit>| commit.dot().seq <= seen(&commit.dot().writer);
-        let mut removed = BTreeSet::new();
-        for commit in self.commits.values().filter(held) {
-            for mutation in &commit.body().mutations {
-                for dot in &mutation.supersedes {
-                    if mutation.coll.rule().may_supersede(&commit.dot().writer, &dot.writer) {
-                        removed.insert((mutation.coll, mutation.key.clone(), *dot));
-                    }
-                }
-            }
-        }
+    /// else.
+    pub fn state(&self, seen: &Vector) -> State<'_> {
+        let is_held = |dot: &Dot| is_held(seen, dot);
         let mut state = State::new();
-        for commit in self.commits.values().filter(held) {
-            for mutation in &commit.body().mutations {
-                let place = (mutation.coll, mutation.key.clone(), commit.dot());
-                if let Op::Put(payload) = &mutation.op
-                    && !removed.contains(&place)
-                {
-                    let key = (mutation.coll, mutation.key.clone());
-                    state.entry(key).or_default().insert(commit.dot(), payload.clone());
-                }
+        for (place, history) in &self.keys {
+            let removals = history.removals.iter().filter(|(by, _)| is_held(by));
+            let removed: BTreeSet<&Dot> = removals.map(|(_, target)| target).collect();
+            let lives = |dot: &Dot| is_held(dot) && !removed.contains(dot);
+            let live = history.puts.iter().filter(|(dot, _)| lives(dot));
+            let live: Vec<(Dot, &Payload)> = live.map(|(dot, payload)| (*dot, payload)).collect();
+            if !live.is_empty() {
+                state.push((place, live));
             }
         }
         state
     }
+
+    /// Whether something held removes a dot at a place.
+    pub fn is_removed(&self, place: &Place, dot: &Dot, seen: &Vector) -> bool {
+        let history = self.keys.get(place);
+        history.is_some_and(|history| {
+            history.removals.iter().any(|(by, target)| target == dot && is_held(seen, by))
+        })
+    }
+}
+
+/// Whether a vector names a dot.
+pub fn is_held(seen: &Vector, dot: &Dot) -> bool {
+    seen.get(&dot.writer).is_some_and(|seq| dot.seq <= *seq)
 }

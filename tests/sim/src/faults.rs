@@ -1,73 +1,116 @@
 //! The faults, numbered as in `docs/testing.md`, and how often each one fired.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use disk::Random;
+/// Declares the kinds in the order of their numbers.
+macro_rules! faults {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// One kind of thing that goes wrong.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Fault { $($(#[$doc])* $name,)* }
 
-/// One kind of thing that goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fault {
-    /// F1: a connection dies between frames.
+        impl Fault {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &[Fault] = &[$(Fault::$name,)*];
+        }
+    };
+}
+
+faults! {
+    /// F1: a connection dies between frames: all that lossy packets come to under a reliable stream.
     Cut,
     /// F2: a connection dies inside a frame.
     CutInside,
     /// F3: bytes arrive late, each by its own delay.
     Delay,
-    /// F4: a link carries few bytes a second.
-    Thin,
-    /// F5: one direction stops while the other goes on.
+    /// F4: a frame arrives twice.
+    Duplicate,
+    /// F5: bytes overtake others that were sent to the same machine before them, on another connection.
+    Reorder,
+    /// F6: one direction stops for a while.
     Stall,
-    /// F6: a byte on the way is another one.
+    /// F7: a byte on the way is another one.
     Corrupt,
-    /// F7: two machines cannot reach each other for a while.
+    /// F8: two machines cannot reach each other for a while.
     Partition,
-    /// F8: the same two machines have two connections at once.
+    /// F9: one machine reaches another that does not reach it.
+    OneWay,
+    /// F10: a connection is gone and neither end is told.
+    HalfOpen,
+    /// F11: an end reads nothing for a while.
+    SlowReader,
+    /// F12: a peer stops inside a frame and stays connected.
+    StopInside,
+    /// F13: a connection carries few bytes a second from now on.
+    RateLimit,
+    /// F14: a link is 3G, satellite or 2G.
+    Thin,
+    /// F15: every connection over a link is cut after two seconds.
+    Flaky,
+    /// F16: the same two machines have two connections at once.
     Twice,
-    /// F9: a process is killed; the machine's cache survives.
+    /// F17: a process is killed; the machine's cache survives.
     Kill,
-    /// F10: the power goes; what was not flushed survives in any part.
+    /// F18: the power goes; what was not flushed survives in any part.
     PowerCut,
-    /// F11: the power goes inside a call to the disk, recovery included.
+    /// F19: the power goes inside a call to the disk.
     PowerCutInside,
-    /// F12: a flush fails.
+    /// F20: the power goes inside a call that recovery makes.
+    PowerCutInRecovery,
+    /// F21: a flush fails, once, and the next one says all is well.
     FlushError,
-    /// F13: a write fails, or is short.
+    /// F22: a write fails, some of it done.
     WriteError,
-    /// F14: the disk is full.
+    /// F23: a write takes only a part.
+    ShortWrite,
+    /// F24: one write finds no space, a part done.
+    NoSpace,
+    /// F25: the disk stays full for a while.
     Full,
-    /// F15: a clock jumps or stands years away.
-    Clock,
-    /// F16: a device's folder is copied while it runs, and the copy runs too.
+    /// F26: no file can be opened or created.
+    TooManyFiles,
+    /// F27: a file is not created, renamed or removed, or a folder not flushed.
+    NameError,
+    /// F28: a read fails, once.
+    ReadError,
+    /// F29: a sector of a file at rest can no longer be read.
+    BadSector,
+    /// F30: a bit of the log changes at rest.
+    RotLog,
+    /// F31: a bit of a pack changes at rest.
+    RotPack,
+    /// F32: a bit of the manifest changes at rest.
+    RotManifest,
+    /// F33: a call to the disk takes seconds.
+    Latency,
+    /// F34: the disk answers nothing for long, and the process is killed.
+    DiskStall,
+    /// F35: a clock stands somewhere else at once, from 50 years back to 75 ahead.
+    ClockJump,
+    /// F36: a clock runs fast or slow.
+    Drift,
+    /// F37: a machine sleeps and wakes, its processes with it.
+    Suspend,
+    /// F38: a device's folder is copied while it runs; both run on.
     Clone,
-    /// F17: a device's folder is replaced by an older copy of itself.
+    /// F39: a device's folder is replaced by a copy of itself.
     Restore,
+    /// F40: a device's folder is replaced by a copy from some time ago.
+    RestoreOld,
+    /// F41: a device is out of reach for months.
+    Away,
+    /// F42: the home is down for months.
+    HomeAway,
+    /// F43: the registry is down, or its answer is lost.
+    RegistryFails,
+    /// F44: the registry forgets the newest Handle it had acknowledged.
+    RegistryLoses,
 }
 
 impl Fault {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Fault; 17] = [
-        Fault::Cut,
-        Fault::CutInside,
-        Fault::Delay,
-        Fault::Thin,
-        Fault::Stall,
-        Fault::Corrupt,
-        Fault::Partition,
-        Fault::Twice,
-        Fault::Kill,
-        Fault::PowerCut,
-        Fault::PowerCutInside,
-        Fault::FlushError,
-        Fault::WriteError,
-        Fault::Full,
-        Fault::Clock,
-        Fault::Clone,
-        Fault::Restore,
-    ];
-
     /// Its number in `docs/testing.md`.
     pub fn number(self) -> usize {
-        1 + Fault::ALL.iter().position(|fault| *fault == self).expect("every fault is in the list")
+        self as usize + 1
     }
 }
 
@@ -86,53 +129,15 @@ impl Fired {
         self.0.get(&fault).copied().unwrap_or_default()
     }
 
+    /// Kinds that never happened.
+    pub fn missing(&self) -> Vec<Fault> {
+        Fault::ALL.iter().copied().filter(|fault| self.count(*fault) == 0).collect()
+    }
+
     /// Adds what fired in another run.
     pub fn merge(&mut self, other: &Fired) {
         for (fault, count) in &other.0 {
             *self.0.entry(*fault).or_default() += count;
         }
-    }
-}
-
-/// Which faults this world has, and how often: each seed draws its own, since a world with everything on hides what
-/// needs a quiet hour to happen.
-#[derive(Debug, Clone)]
-pub struct Weather {
-    chances: BTreeMap<Fault, u64>,
-}
-
-impl Weather {
-    /// Draws the weather of a seed.
-    pub fn draw(random: &mut Random) -> Weather {
-        let mut chances = BTreeMap::new();
-        for fault in Fault::ALL {
-            if random.below(100) < 55 {
-                // One in so many steps of 10 ms to 300 ms.
-                chances.insert(fault, 40 << random.below(5));
-            }
-        }
-        Weather { chances }
-    }
-
-    /// Takes kinds of faults out of it.
-    #[must_use]
-    pub fn without(mut self, faults: &BTreeSet<Fault>) -> Weather {
-        self.chances.retain(|fault, _| !faults.contains(fault));
-        self
-    }
-
-    /// No faults at all.
-    pub fn fair() -> Weather {
-        Weather { chances: BTreeMap::new() }
-    }
-
-    /// Whether this world has it at all.
-    pub fn has(&self, fault: Fault) -> bool {
-        self.chances.contains_key(&fault)
-    }
-
-    /// Whether it happens in this step.
-    pub fn strikes(&self, fault: Fault, random: &mut Random) -> bool {
-        self.chances.get(&fault).is_some_and(|one_in| random.below(*one_in) == 0)
     }
 }

@@ -1,91 +1,166 @@
-//! One machine: a disk, a clock that may be wrong, and the replica that runs there when it runs.
+//! One machine: a disk, a clock that may be wrong, and the replicas that run there while its process does.
 
-use crdt::{DeviceKey, Time};
-use disk::MemoryDisk;
+use std::collections::BTreeMap;
+
+use crdt::{DeviceKey, Dot, Time};
+use disk::{Disk, MemoryDisk};
 use home::{Fingerprint, Home, HomeOptions, MemoryRegistry};
-use replica::{Limits, Mode, OpenOptions, Opened, Replica};
+use replica::{Limits, Mode, OpenOptions, Opened, Replica, Transaction};
 
-/// A device, or the home.
+use crate::clock::WallClock;
+use crate::faults::Fault;
+
+/// A device, or the home of some space.
 pub struct Machine {
-    /// Its folder.
+    /// Everything on it, a folder for each space.
     pub disk: MemoryDisk,
-    /// Its key; a copy of its folder has the same.
+    /// Its key; a copy of its folders has the same.
     pub key: DeviceKey,
-    /// What runs there.
+    /// Its clock.
+    pub clock: WallClock,
+    /// The latest its clock showed in this run: what has been seen cannot be unseen.
+    pub latest: Time,
+    /// Its spaces, by their numbers.
+    pub copies: BTreeMap<usize, Copy>,
+    /// Whether its process runs.
+    pub is_up: bool,
+    /// How often the process was started: one run each.
+    pub starts: u64,
+    /// It stays down until then.
+    pub down_until: u64,
+    /// It does nothing until then: it sleeps, or its disk does.
+    pub asleep_until: u64,
+    /// When it wakes its process is killed: the disk under it did not answer.
+    pub is_stuck: bool,
+    /// When it is looked at next, if nothing happens before.
+    pub wake_at: Option<u64>,
+    /// What is planned for its disk, and how often that had fired when it was last looked at.
+    pub plan: Option<(Fault, u64)>,
+    /// Its disk stays full until then.
+    pub full_until: Option<u64>,
+    /// A bit or sector of its disk changed: what it refuses since, it may refuse.
+    pub is_rotten: bool,
+    /// A copy of its disk from some time ago, and when it was taken.
+    pub backup: Option<(u64, MemoryDisk)>,
+}
+
+/// One copy of one space on a machine.
+#[derive(Default)]
+pub struct Copy {
+    /// What runs there while the process does.
     pub replica: Option<Replica<MemoryDisk>>,
     /// The role, where it has it.
     pub home: Option<Home>,
     /// Whether the space is homed here.
     pub is_home: bool,
-    /// Its clock minus the world's, in milliseconds.
-    pub skew: i64,
-    /// How often it was opened: one run each.
-    pub opens: u64,
-    /// It stays down until then.
-    pub down_until: u64,
     /// The highest base version it was seen at.
     pub version: u64,
     /// When it last wrote a batch, for the idle mark.
     pub wrote_at: Option<u64>,
-    /// A power cut is planned inside a call to its disk.
-    pub is_power_at_risk: bool,
+    /// Written, not flushed, each with what the clock showed.
+    pub pending: Vec<(Dot, Time)>,
+    /// The last change of what is visible that is in the book.
+    pub harvested: Option<u64>,
+    /// A transaction that an application left open.
+    pub open: Option<Transaction<MemoryDisk>>,
+    /// Its visible tail when last looked at: what it has learnt since is news.
+    pub known: BTreeMap<crdt::WriterId, u64>,
 }
 
 /// Overlay sizes small enough that checkpoints happen all the time.
-pub fn limits() -> Limits {
+pub fn limits(is_roomy: bool) -> Limits {
+    if is_roomy {
+        return Limits { archive_bytes: 1 << 20, changes: 4096, ..Limits::default() };
+    }
     Limits {
         overlay_entries: 24,
         overlay_bytes: 16 << 10,
         archive_bytes: 64 << 10,
+        waste_bytes: 64 << 10,
         changes: 256,
         ..Limits::default()
     }
 }
 
+/// The folder of a space on each machine that has it.
+pub fn folder(space: usize) -> String {
+    format!("s{space}")
+}
+
 impl Machine {
-    /// What its clock says.
-    pub fn time(&self, now: u64) -> Time {
-        Time(now.saturating_add_signed(self.skew))
+    /// A machine that was just switched on, with nothing on its disk.
+    pub fn new(disk: MemoryDisk, key: DeviceKey) -> Machine {
+        Machine {
+            disk,
+            key,
+            clock: WallClock::default(),
+            latest: Time(0),
+            copies: BTreeMap::new(),
+            is_up: true,
+            starts: 1,
+            down_until: 0,
+            asleep_until: 0,
+            is_stuck: false,
+            wake_at: None,
+            plan: None,
+            full_until: None,
+            is_rotten: false,
+            backup: None,
+        }
     }
 
-    /// Opens what is on its disk, as a daemon does after a start; the error is what a person would read.
+    /// Whether it is the home of any space: its role is bound to its folder.
+    pub fn is_home(&self) -> bool {
+        self.copies.values().any(|copy| copy.is_home)
+    }
+
+    /// The running replica of a space.
+    pub fn replica(&self, space: usize) -> Option<&Replica<MemoryDisk>> {
+        self.copies.get(&space)?.replica.as_ref()
+    }
+
+    /// Opens a space on its disk, as a daemon does after a start; the error is what a person would read.
     pub fn open(
         &mut self,
+        space: usize,
         now: u64,
+        limits: Limits,
         seed: [u8; 32],
         registry: &mut MemoryRegistry,
     ) -> Result<Opened, String> {
-        self.opens += 1;
-        let options = OpenOptions {
-            device: self.key.clone(),
-            seed,
-            now: self.time(now),
-            limits: limits(),
-            mode: Mode::ReadWrite,
-        };
+        let now = self.clock.read(now);
+        let options = OpenOptions { device: self.key.clone(), seed, now, limits, mode: Mode::ReadWrite };
         let (mut replica, opened) =
-            Replica::open(self.disk.clone(), options).map_err(|error| chain(&error))?;
-        self.home = None;
-        if self.is_home {
+            Replica::open(self.disk.within(&folder(space)), options).map_err(|error| chain(&error))?;
+        let copy = self.copies.get_mut(&space).expect("the machine has the space");
+        if copy.is_home {
             let options = HomeOptions { key: self.key.clone(), seed, fingerprint: Fingerprint([7; 32]) };
-            let home = Home::open(options, &mut replica, self.time(now), registry);
-            self.home = Some(home.map_err(|error| chain(&error))?);
+            let home = Home::open(options, &mut replica, now, registry);
+            copy.home = Some(home.map_err(|error| chain(&error))?);
         }
-        self.replica = Some(replica);
+        copy.replica = Some(replica);
         Ok(opened)
+    }
+
+    /// What its clock says.
+    pub fn time(&self, now: u64) -> Time {
+        self.clock.read(now)
     }
 
     /// Whether the power went inside a call: nothing can be read until the process has ended.
     pub fn is_dark(&self) -> bool {
-        self.is_power_at_risk && self.disk.faults_fired() > 0
+        let is_at_risk = matches!(self.plan, Some((Fault::PowerCutInside | Fault::PowerCutInRecovery, _)));
+        is_at_risk && self.disk.faults_fired() > 0
     }
 
     /// The process is gone; the disk stays as it is.
     pub fn stop(&mut self, until: u64) {
-        self.replica = None;
-        self.home = None;
-        self.wrote_at = None;
-        self.down_until = until;
+        self.is_up = false;
+        self.latest = Time(0);
+        self.down_until = self.down_until.max(until);
+        for copy in self.copies.values_mut() {
+            *copy = Copy { is_home: copy.is_home, version: copy.version, ..Copy::default() };
+        }
     }
 }
 

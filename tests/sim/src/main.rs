@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
-use sim::{Broken, Fault, Fired, Keep, Options, Outcome};
+use sim::{Broken, Fault, Keep, Options, Outcome};
 
-const USAGE: &str = "usage: sim --seed N [--trace] | sim --seeds N [--from N]";
+mod many;
+
+const USAGE: &str = "usage: sim --seed N [--trace] | sim --seeds N [--from N] [--jobs N]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -17,7 +19,9 @@ fn main() -> ExitCode {
             let wants_trace = arguments.iter().any(|argument| argument == "--trace");
             one(seed, if wants_trace { Keep::Events } else { Keep::Hash })
         }
-        (None, Some(count)) => many(number("--from").unwrap_or(1), count),
+        (None, Some(count)) => {
+            many::play(number("--from").unwrap_or(1), count, number("--jobs").unwrap_or(1))
+        }
         (None, None) => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
@@ -34,7 +38,9 @@ fn one(seed: u64, keep: Keep) -> ExitCode {
     match played {
         Ok(outcome) => {
             println!(
-                "seed {seed}: {} commits, {} virtual seconds, equal after {} ms of calm, trace {}",
+                "seed {seed}: {} machines, {} steps, {} commits, {} virtual seconds, equal after {} ms of calm, trace {}",
+                outcome.machines,
+                outcome.steps,
                 outcome.commits,
                 outcome.simulated / 1000,
                 outcome.converged,
@@ -49,30 +55,9 @@ fn one(seed: u64, keep: Keep) -> ExitCode {
     }
 }
 
-fn many(from: u64, count: u64) -> ExitCode {
-    let (mut commits, mut simulated, mut slowest, mut failed) = (0, 0, 0, 0);
-    let mut fired = Fired::default();
-    for seed in from..from + count {
-        match sim::run(seed, Options::default()) {
-            Ok(outcome) => {
-                commits += outcome.commits;
-                simulated += outcome.simulated;
-                slowest = slowest.max(outcome.converged);
-                fired.merge(&outcome.fired);
-            }
-            Err(broken) => {
-                failed += 1;
-                println!("{broken}");
-            }
-        }
-    }
-    println!(
-        "{count} worlds, {failed} broken, {commits} commits acknowledged, {} virtual seconds",
-        simulated / 1000
-    );
-    println!("slowest to be equal: {slowest} ms after the faults stopped");
+/// A line for each kind of fault.
+fn print_faults(fired: &sim::Fired) {
     for fault in Fault::ALL {
-        println!("F{:<3} {:<16} {}", fault.number(), format!("{fault:?}"), fired.count(fault));
+        println!("F{:<3} {:<19} {}", fault.number(), format!("{fault:?}"), fired.count(*fault));
     }
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::faults::Fault;
 use crate::trace::Keep;
+use crate::weather::Feature;
 
 /// What may be taken away from the world of a seed, and what is kept of it. The default takes nothing away and keeps the
 /// hash only.
@@ -15,6 +16,8 @@ pub struct Options {
     pub keep: Keep,
     /// Kinds of faults that do not happen.
     pub without: BTreeSet<Fault>,
+    /// Features that the world does not have.
+    pub without_features: BTreeSet<Feature>,
     /// The faults stop after so many steps, if they did not before.
     pub steps_max: Option<u64>,
     /// At most so many devices beside the home.

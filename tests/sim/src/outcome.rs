@@ -10,12 +10,22 @@ pub struct Outcome {
     pub seed: u64,
     /// Hash of everything that happened.
     pub trace: String,
-    /// Virtual milliseconds.
+    /// Steps.
+    pub steps: u64,
+    /// Virtual milliseconds in which something could happen.
     pub simulated: u64,
+    /// Virtual milliseconds that everybody slept through, while somebody was away for months.
+    pub leapt: u64,
+    /// Machines, copies of folders included.
+    pub machines: usize,
     /// Commits acknowledged.
     pub commits: u64,
+    /// Processes that ended by a fault.
+    pub crashes: u64,
     /// Virtual milliseconds from the end of the faults to equal roots.
     pub converged: u64,
+    /// Handles made meanwhile.
+    pub rounds: u64,
     /// Faults that happened.
     pub fired: Fired,
     /// Every event, if they were to be kept.
@@ -32,7 +42,7 @@ pub struct Broken {
     pub promise: &'static str,
     /// The step of the run.
     pub step: u64,
-    /// Virtual milliseconds since the world began.
+    /// Virtual milliseconds in which something could happen.
     pub at: u64,
     /// Which replica, which dot, which key.
     pub what: String,

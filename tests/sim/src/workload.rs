@@ -1,60 +1,147 @@
 //! What applications do: puts, deletes, reads that a write depends on, transactions over several keys, now and then a
-//! value too large for a leaf.
+//! value too large for a leaf or a commit too large for a frame of commits.
 
-use crdt::{Class, CollId, key};
+use crdt::{Class, CollId, Time, key};
 use disk::{MemoryDisk, Random};
-use replica::{CommitError, Committed, Replica};
+use replica::{CommitError, Committed, KeyRange, Order, Replica, Transaction};
 
-/// How many keys the writers fight over: few, so that they meet.
-const KEYS: u64 = 12;
+use crate::weather::{Feature, Weather};
 
 /// What one wish came to.
 pub enum Wrote {
     /// Pending.
-    Commit(Committed),
+    Commit {
+        /// Its name.
+        committed: Committed,
+        /// How urgent it is.
+        class: Class,
+        /// What it puts.
+        puts: Vec<Place>,
+        /// What it deletes.
+        deletes: Vec<Place>,
+    },
     /// Refused, as it should be now and then.
-    Refused,
+    Refused(String),
     /// The disk failed under it.
     Failed(String),
 }
 
-/// One random transaction of one application.
+/// A key of a collection.
+pub type Place = (CollId, Vec<u8>);
+
+/// A transaction with what it will do, for the trace.
+struct Wish {
+    transaction: Transaction<MemoryDisk>,
+    puts: Vec<Place>,
+    deletes: Vec<Place>,
+}
+
+/// One random transaction of one application, over a snapshot of now or over one that was left open.
 pub fn write(
     replica: &mut Replica<MemoryDisk>,
-    coll: CollId,
-    now: crdt::Time,
+    open: Option<Transaction<MemoryDisk>>,
+    colls: &[CollId],
+    weather: &Weather,
+    now: Time,
     random: &mut Random,
-    label: u64,
 ) -> Wrote {
-    let mut transaction = replica.begin();
-    let count = if random.below(5) == 0 { 1 + random.below(8) } else { 1 };
-    for _ in 0..count {
-        let name = key::plain(format!("key-{:02}", random.below(KEYS)).as_bytes());
-        let wish = random.below(10);
-        if wish < 3
-            && let Err(error) = transaction.get(coll, &name)
-        {
-            return Wrote::Failed(crate::machine::chain(&error));
-        }
-        let outcome = match wish {
-            0..=6 => transaction.put(coll, &name, format!("value {label}").as_bytes()),
-            7 => transaction.put(coll, &name, &vec![label as u8; 1500 + random.below(3000) as usize]),
-            _ => transaction.delete(coll, &name),
-        };
-        if let Err(error) = outcome {
-            return judge(error);
-        }
+    let transaction = open.unwrap_or_else(|| replica.begin());
+    let mut wish = Wish { transaction, puts: Vec::new(), deletes: Vec::new() };
+    let filled = match weather.with(Feature::BigCommits) && random.below(40) == 0 {
+        true => wish.fill_big(colls[0], random),
+        false => wish.fill(colls, weather, random),
+    };
+    if let Err(error) = filled {
+        return judge(error);
     }
-    let class = [Class::Critical, Class::Normal, Class::Normal, Class::Bulk][random.below(4) as usize];
+    let class = match weather.with(Feature::Classes) {
+        true => [Class::Critical, Class::Normal, Class::Bulk][random.below(3) as usize],
+        false => Class::Normal,
+    };
+    let Wish { transaction, puts, deletes } = wish;
     match replica.commit(now, transaction, class) {
-        Ok(committed) => Wrote::Commit(committed),
+        Ok(committed) => Wrote::Commit { committed, class, puts, deletes },
         Err(error) => judge(error),
     }
 }
 
+/// A transaction that reads now and will write later.
+pub fn begin(
+    replica: &Replica<MemoryDisk>,
+    coll: CollId,
+    weather: &Weather,
+    random: &mut Random,
+) -> Result<Transaction<MemoryDisk>, String> {
+    let mut transaction = replica.begin();
+    let read = transaction.get(coll, &name(weather, random));
+    read.map_err(|error| crate::machine::chain(&error))?;
+    Ok(transaction)
+}
+
+impl Wish {
+    fn fill(&mut self, colls: &[CollId], weather: &Weather, random: &mut Random) -> Result<(), CommitError> {
+        let many = weather.with(Feature::Transactions) && random.below(4) == 0;
+        for _ in 0..if many { 1 + random.below(8) } else { 1 } {
+            let coll = colls[random.below(colls.len() as u64) as usize];
+            let key = name(weather, random);
+            if weather.with(Feature::PointReads) && random.below(3) == 0 {
+                self.transaction.get(coll, &key)?;
+            }
+            if weather.with(Feature::RangeReads) && random.below(4) == 0 {
+                let range = KeyRange { from: key.clone(), to: None };
+                self.transaction.scan(coll, &range, Order::Ascending, 1 + random.below(4) as usize)?;
+            }
+            if weather.with(Feature::Deletes) && random.below(4) == 0 {
+                self.transaction.delete(coll, &key)?;
+                self.deletes.push((coll, key));
+                continue;
+            }
+            let large = weather.with(Feature::Values) && random.below(6) == 0;
+            let len = if large { 1500 + random.below(3000) } else { 8 + random.below(40) };
+            self.put(coll, key, len as usize, random)?;
+        }
+        Ok(())
+    }
+
+    /// More than 1 MiB in one commit: many values that fit into it, so that no single one is the reason.
+    fn fill_big(&mut self, coll: CollId, random: &mut Random) -> Result<(), CommitError> {
+        for index in 0..1_200 {
+            let key = key::plain(format!("big-{index:04}").as_bytes());
+            self.put(coll, key, 900, random)?;
+        }
+        Ok(())
+    }
+
+    fn put(
+        &mut self,
+        coll: CollId,
+        key: Vec<u8>,
+        len: usize,
+        random: &mut Random,
+    ) -> Result<(), CommitError> {
+        let mut value = vec![random.below(256) as u8; len];
+        value[..8].copy_from_slice(&random.next().to_le_bytes());
+        self.transaction.put(coll, &key, &value)?;
+        self.puts.push((coll, key));
+        Ok(())
+    }
+}
+
+/// One of the keys that writers fight over: few, so that they meet.
+fn name(weather: &Weather, random: &mut Random) -> Vec<u8> {
+    let keys = if weather.with(Feature::HotKeys) { 3 } else { 24 };
+    key::plain(format!("key-{:02}", random.below(keys)).as_bytes())
+}
+
 fn judge(error: CommitError) -> Wrote {
-    match error {
-        CommitError::Conflict { .. } | CommitError::Retry | CommitError::Full { .. } => Wrote::Refused,
-        other => Wrote::Failed(crate::machine::chain(&other)),
+    match &error {
+        CommitError::Conflict { .. } | CommitError::Retry | CommitError::Full { .. } => {
+            Wrote::Refused(error.to_string())
+        }
+        // Refused before anything was done: there was no room.
+        CommitError::Replica(replica::Error::Log(wal::Error::NoSpace { .. })) => {
+            Wrote::Refused(error.to_string())
+        }
+        _ => Wrote::Failed(crate::machine::chain(&error)),
     }
 }

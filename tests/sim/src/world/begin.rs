@@ -1,123 +1,198 @@
-//! How a world begins: a home founds the space, devices join it, links lead from one to another.
+//! How a world begins: homes found spaces, devices join them, links lead from one to another.
 
-use crdt::{Descriptor, DeviceKey, Policy, Role, Time};
-use disk::MemoryDisk;
-use home::{Admission, Fingerprint, Founding, Home, HomeOptions, Invite, Registry, found};
+use crdt::{Descriptor, DeviceKey, Genesis, Policy, Role, Time};
+use disk::{Disk, MemoryDisk};
+use home::{Admission, Fingerprint, Founding, Home, HomeOptions, Invite, MemoryRegistry, Registry, found};
 use replica::{CreateOptions, Origin, Replica};
 use sync::{Backoff, BackoffConfig};
 
-use super::{World, seed};
+use super::{CHECK_EVERY, World};
+use crate::agenda::Due;
+use crate::book::Book;
 use crate::faults::Fault;
-use crate::link::{Link, PROFILES};
-use crate::machine::{Machine, limits};
+use crate::link::{FLAKY, LAN, Link, Profile, THIN};
+use crate::machine::{Copy, Machine, folder, limits};
+use crate::space::Space;
+use crate::weather::Feature;
+
+const BACKOFF: BackoffConfig = BackoffConfig { first_ms: 200, cap_ms: 4_000 };
 
 impl World {
-    pub(super) fn found(&mut self) {
-        let key = DeviceKey::from_seed(seed(&mut self.random));
-        let disk = MemoryDisk::new(self.random.next());
-        let descriptor = Descriptor { name: "things".into(), policy: Policy::Lww, params: Vec::new() };
-        let founding = Founding {
-            device: &key,
-            seed: seed(&mut self.random),
-            now: Time(self.now),
-            collections: std::slice::from_ref(&descriptor),
+    pub(super) fn begin(&mut self) {
+        let spaces = if self.weather.with(Feature::Spaces) { 2 + self.random.below(2) } else { 1 };
+        let drawn = if self.weather.with(Feature::Crowd) {
+            4 + self.random.below(6)
+        } else {
+            1 + self.random.below(4)
         };
+        let devices = (drawn as usize).min(self.options.devices_max.unwrap_or(usize::MAX)).max(1);
+        for _ in 0..1 + devices {
+            let key = DeviceKey::from_seed(self.seed());
+            let disk = MemoryDisk::new(self.random.next());
+            self.machines.push(Machine::new(disk, key));
+        }
+        for machine in &mut self.machines {
+            machine.latest = Time(self.now);
+        }
+        for _ in 0..spaces {
+            // Most spaces of a world have one home, and some another.
+            let home =
+                if self.spaces.is_empty() || self.random.below(3) > 0 { 0 } else { self.any_machine() };
+            self.found(home);
+        }
+        self.lay_links();
+        for machine in 0..self.machines.len() {
+            self.start_work(machine);
+            self.schedule_wake(machine);
+        }
+        for fault in Fault::ALL {
+            if let Some(after) = self.weather.next(*fault, &mut self.random) {
+                self.agenda.add(self.now + after, Due::Fault(*fault));
+            }
+        }
+        self.agenda.add(self.now + CHECK_EVERY, Due::Check);
+    }
+
+    pub(super) fn start_work(&mut self, machine: usize) {
+        let after = self.about(self.weather.work_every);
+        self.agenda.add(self.now + after, Due::Work(machine));
+    }
+
+    /// A space with its home, which all other machines join.
+    fn found(&mut self, home: usize) {
+        let space = self.spaces.len();
+        let count = if self.weather.with(Feature::Collections) { 3 } else { 1 };
+        let descriptors: Vec<Descriptor> = (0..count)
+            .map(|index| Descriptor {
+                name: format!("things-{index}"),
+                policy: Policy::Lww,
+                params: Vec::new(),
+            })
+            .collect();
+        let key = self.machines[home].key.clone();
+        let (seed, now) = (self.seed(), Time(self.now));
+        let founding = Founding { device: &key, seed, now, collections: &descriptors };
+        let disk = self.folder(home, space);
         let founded = found(&disk, &founding).expect("a fresh disk takes a space");
-        let space = founded.genesis.space();
-        let swapped = self.registry.cas(&space, 0, &founded.handle).expect("memory does not fail by itself");
+        let (genesis, handle) = (founded.genesis.clone(), founded.handle.clone());
+        let mut registry = MemoryRegistry::new();
+        let swapped = registry.cas(&genesis.space(), 0, &handle).expect("memory does not fail by itself");
         assert_eq!(swapped, home::Outcome::Swapped);
-        self.book.handle(&founded.handle).expect("the first");
-        let mut replica = self.create(&disk, &key, founded.genesis.clone(), founded.into());
-        let options =
-            HomeOptions { key: key.clone(), seed: seed(&mut self.random), fingerprint: Fingerprint([7; 32]) };
-        let home = Home::open(options, &mut replica, Time(self.now), &mut self.registry).expect("a new home");
-        self.machines.push(Machine {
-            disk,
-            key,
-            replica: Some(replica),
-            home: Some(home),
-            is_home: true,
-            skew: 0,
-            opens: 1,
-            down_until: 0,
-            version: 0,
-            wrote_at: None,
-            is_power_at_risk: false,
-        });
+        let mut book = Book::default();
+        book.handle(&handle).expect("the first");
+        let colls = descriptors.iter().map(Descriptor::id).collect();
+        self.spaces.push(Space { home, genesis: genesis.clone(), registry, colls, book, is_unsure: false });
+        let mut replica = self.create(home, space, genesis.clone(), founded.into());
+        let options = HomeOptions { key, seed: self.seed(), fingerprint: Fingerprint([7; 32]) };
+        let registry = &mut self.spaces[space].registry;
+        let role = Home::open(options, &mut replica, Time(self.now), registry).expect("a new home");
+        let copy = Copy { replica: Some(replica), home: Some(role), is_home: true, ..Copy::default() };
+        self.machines[home].copies.insert(space, copy);
+        for machine in (0..self.machines.len()).filter(|machine| *machine != home) {
+            self.join(machine, space, &genesis);
+        }
+        self.make_handle(home, space).expect("nothing is wrong yet");
+    }
+
+    fn folder(&mut self, machine: usize, space: usize) -> MemoryDisk {
+        let disk = &self.machines[machine].disk;
+        disk.create_dir(&folder(space)).expect("a healthy disk");
+        disk.within(&folder(space))
     }
 
     fn create(
         &mut self,
-        disk: &MemoryDisk,
-        key: &DeviceKey,
-        genesis: crdt::Genesis,
+        machine: usize,
+        space: usize,
+        genesis: Genesis,
         origin: Origin,
     ) -> Replica<MemoryDisk> {
+        let disk = self.folder(machine, space);
+        let device = self.machines[machine].key.clone();
         let options = CreateOptions {
             genesis,
             ring: Vec::new(),
-            device: key.clone(),
+            device,
             origin,
-            seed: seed(&mut self.random),
-            now: Time(self.now),
-            limits: limits(),
+            seed: self.seed(),
+            now: self.machines[machine].time(self.now),
+            limits: limits(self.weather.with(Feature::Roomy)),
         };
-        Replica::create(disk.clone(), options).expect("a fresh disk takes a replica")
+        Replica::create(disk, options).expect("a fresh disk takes a replica")
     }
 
-    pub(super) fn join(&mut self) {
-        let key = DeviceKey::from_seed(seed(&mut self.random));
-        let disk = MemoryDisk::new(self.random.next());
-        let secret = seed(&mut self.random);
-        let now = Time(self.now);
-        let Machine { home, replica, .. } = &mut self.machines[0];
+    /// Admits a machine and makes its empty replica.
+    fn join(&mut self, machine: usize, space: usize, genesis: &Genesis) {
+        let (secret, now) = (self.seed(), Time(self.now));
+        let home = self.spaces[space].home;
+        let key = self.machines[machine].key.clone();
+        let Copy { home, replica, .. } = self.machines[home].copies.get_mut(&space).expect("it is the home");
         let (home, replica) = (home.as_mut().expect("it runs"), replica.as_mut().expect("it runs"));
-        let invite = Invite {
-            role: Role::Writer,
-            uses: 1,
-            not_after: Time(now.0 + 1000),
-            secret,
-            addresses: Vec::new(),
-        };
+        let not_after = Time(now.0 + 1000);
+        let invite = Invite { role: Role::Writer, uses: 1, not_after, secret, addresses: Vec::new() };
         let ticket = home.invite(replica, now, invite).expect("the home may invite");
-        let space = replica.space();
-        let proof = crdt::proof(&ticket.secret, &space, &key.public(), b"exported");
-        let join = sync::frame::Join { space, device_key: key.public(), proof };
+        let proof = crdt::proof(&ticket.secret, &replica.space(), &key.public(), b"exported");
+        let join = sync::frame::Join { space: replica.space(), device_key: key.public(), proof };
         let admission = home.admit_join(replica, now, &join, b"exported").expect("a healthy disk");
         assert_eq!(admission, Admission::Admitted);
-        let handle = home.batch(replica, now, &mut self.registry).expect("a healthy disk");
-        self.book.handle(&handle.expect("an admission is due")).expect("the next");
-        let replica = self.create(&disk, &key, ticket.genesis, Origin::Joined);
-        let index = self.machines.len();
-        self.machines.push(Machine {
-            disk,
-            key,
-            replica: Some(replica),
-            home: None,
-            is_home: false,
-            skew: 0,
-            opens: 1,
-            down_until: 0,
-            version: 0,
-            wrote_at: None,
-            is_power_at_risk: false,
-        });
-        self.link(index, 0);
-        if index > 1 && self.random.coin() {
-            let other = 1 + self.random.below(index as u64 - 1) as usize;
-            self.link(index, other);
+        self.join_empty(machine, space, genesis.clone());
+    }
+
+    /// An empty replica of a space whose home knows the device.
+    pub(super) fn join_empty(&mut self, machine: usize, space: usize, genesis: Genesis) {
+        let replica = self.create(machine, space, genesis, Origin::Joined);
+        self.machines[machine].copies.insert(space, Copy { replica: Some(replica), ..Copy::default() });
+    }
+
+    fn lay_links(&mut self) {
+        let count = self.machines.len();
+        for machine in 1..count {
+            if self.weather.with(Feature::Row) {
+                self.link([machine, machine - 1]);
+                continue;
+            }
+            for home in self.homes() {
+                // Of two homes the later one calls.
+                if machine > home || !self.homes().contains(&machine) {
+                    self.link([machine, home]);
+                }
+            }
+        }
+        if self.weather.with(Feature::Mesh) {
+            for machine in 2..count {
+                let other = self.random.below(machine as u64) as usize;
+                self.link([machine, other]);
+            }
         }
     }
 
-    pub(super) fn link(&mut self, from: usize, to: usize) {
-        let thin = self.weather.has(Fault::Thin);
-        let profile = PROFILES[if thin { self.random.below(PROFILES.len() as u64) as usize } else { 0 }];
-        self.links.push(Link {
-            ends: [from, to],
-            profile,
-            backoff: Backoff::new(self.random.next(), BackoffConfig { first_ms: 200, cap_ms: 4_000 }),
-            dial_at: 0,
-            blocked_until: 0,
-        });
+    fn homes(&self) -> Vec<usize> {
+        let mut homes: Vec<usize> = self.spaces.iter().map(|space| space.home).collect();
+        homes.sort_unstable();
+        homes.dedup();
+        homes
+    }
+
+    /// Two machines talk about every space that both have, unless they do already.
+    pub(super) fn link(&mut self, ends: [usize; 2]) {
+        let profile = self.profile();
+        for space in 0..self.spaces.len() {
+            if self.links.iter().any(|link| link.space == space && link.joins(ends)) {
+                continue;
+            }
+            let backoff = Backoff::new(self.random.next(), BACKOFF);
+            self.links.push(Link { ends, space, profile, backoff, dial_at: self.now, blocked_until: [0; 2] });
+            self.agenda.add(self.now, Due::Dial(self.links.len() - 1));
+        }
+    }
+
+    fn profile(&mut self) -> Profile {
+        if self.weather.has(Fault::Flaky) && self.random.coin() {
+            return FLAKY;
+        }
+        if self.weather.has(Fault::Thin) && self.random.coin() {
+            return THIN[self.random.below(THIN.len() as u64) as usize];
+        }
+        LAN
     }
 }

@@ -1,145 +1,204 @@
-//! The conversations: who calls, what arrives, what is sent.
+//! The conversations: who calls, what is sent, who hangs up.
 
-use sync::{Local, Role, Session};
+use sync::{Frame, Local, Role, Session};
 
 use super::World;
-use crate::book::Violation;
+use crate::agenda::Due;
 use crate::event::What;
 use crate::faults::Fault;
-use crate::link::{Connection, Pipe};
-use crate::machine::chain;
+use crate::link::Connection;
+use crate::pipe::Pipe;
+use crate::promise::{Verdict, classes};
+
+/// A call that nobody takes is over after this long.
+const CALL_MS: u64 = 1_000;
 
 impl World {
-    /// One round over every link and connection.
-    pub(super) fn talk(&mut self) -> Result<(), Violation> {
-        self.call();
-        let mut index = 0;
-        // A machine that fails takes its connections with it, so the list may shrink under way.
-        while index < self.connections.len() {
-            self.deliver(index)?;
-            index += 1;
+    /// The dialing side of a link calls, unless it talks already.
+    pub(super) fn dial(&mut self, link: usize) {
+        let it = &self.links[link];
+        let (ends, space) = (it.ends, it.space);
+        let caller = &self.machines[ends[0]];
+        let talks =
+            self.connections.values().any(|connection| connection.link == link && connection.is_open[0]);
+        if talks || !caller.is_up || it.dial_at > self.now {
+            // It calls when it starts, when a talk ends, or when it may again.
+            return;
         }
-        self.transmit();
-        self.hang_up();
-        Ok(())
+        let is_free = it.free_at() <= self.now;
+        let is_reached = |end: &usize| {
+            let machine = &self.machines[*end];
+            machine.asleep_until <= self.now && machine.replica(space).is_some()
+        };
+        if is_free && ends.iter().all(is_reached) {
+            self.connect(link);
+        } else {
+            let at = self.links[link].fail(self.now + CALL_MS);
+            self.agenda.add(at, Due::Dial(link));
+        }
     }
 
-    fn call(&mut self) {
-        for index in 0..self.links.len() {
-            let ends = self.links[index].ends;
-            let up = ends.iter().all(|end| self.machines[*end].replica.is_some());
-            let is_open = self.connections.iter().any(|connection| connection.ends == ends);
-            if !up || is_open || self.now < self.links[index].dial_at.max(self.links[index].blocked_until) {
-                continue;
+    /// Everyone whose machine calls others does so now.
+    pub(super) fn dial_all(&mut self, machine: usize) {
+        for link in 0..self.links.len() {
+            if self.links[link].ends[0] == machine {
+                let at = self.links[link].dial_at.max(self.now);
+                self.agenda.add(at, Due::Dial(link));
             }
-            self.connect(index);
         }
     }
 
     /// A fresh connection over a link.
     pub(super) fn connect(&mut self, link: usize) {
-        let ends = self.links[link].ends;
-        let profile = self.links[link].profile;
+        let (ends, space, profile) =
+            (self.links[link].ends, self.links[link].space, self.links[link].profile);
         if profile.rate > 0 {
             self.fired.add(Fault::Thin);
         }
-        let session = |world: &mut World, at: usize| {
+        let session = |world: &World, at: usize| {
             let (me, other) = (&world.machines[ends[at]], &world.machines[ends[1 - at]]);
             // One instance for each run of a process, and no clock or chance but the world's.
             let mut instance = [0; 16];
             instance[..8].copy_from_slice(&(ends[at] as u64).to_le_bytes());
-            instance[8..].copy_from_slice(&me.opens.to_le_bytes());
+            instance[8..].copy_from_slice(&me.starts.to_le_bytes());
             let local = Local { device: me.key.id(), instance, peer: other.key.id() };
             let role = if at == 0 { Role::Dialer } else { Role::Listener };
             Session::new(role, local, me.time(world.now), sync::Config::default())
         };
-        let sessions = [session(self, 0), session(self, 1)];
-        self.note(ends[0], What::Calls { space: 0, peer: ends[1], profile: profile.name });
-        self.connections.push(Connection {
+        let connection = Connection {
+            link,
             ends,
-            sessions,
+            space,
+            sessions: [session(self, 0), session(self, 1)],
             pipes: [Pipe::default(), Pipe::default()],
             profile,
-            dies_at: None,
+            is_open: [true; 2],
+            awaited: [None; 2],
+            reads_at: [0; 2],
+            sent_frames: [0; 2],
+            is_silent: false,
+            is_broken: false,
+        };
+        self.note(ends[0], What::Calls { space, peer: ends[1], profile: profile.name });
+        self.connections_made += 1;
+        let id = self.connections_made;
+        self.connections.insert(id, connection);
+        if let Some(life) = profile.life {
+            self.agenda.add(self.now + life, Due::Cut(id));
+        }
+        ends.into_iter().for_each(|end| {
+            self.dirty.insert((end, space));
         });
     }
 
-    fn deliver(&mut self, index: usize) -> Result<(), Violation> {
-        for at in 0..2 {
-            let connection = &mut self.connections[index];
-            let end = connection.ends[at];
-            let mut heard = false;
-            let mut nonsense = Vec::new();
-            let machine = &mut self.machines[end];
-            let now = machine.time(self.now);
-            while let Some(bytes) = connection.pipes[at].receive(self.now) {
-                let Some(replica) = machine.replica.as_mut() else { break };
-                self.trace.bytes(&bytes);
-                heard = true;
-                if let Err(error) = connection.sessions[at].handle_bytes(now, &bytes, replica) {
-                    nonsense.push(chain(&error));
-                }
-            }
-            let peer = connection.ends[1 - at];
-            if connection.sessions[at].poll_timeout().is_some_and(|due| due <= now) {
-                connection.sessions[at].handle_timeout(now);
-            }
-            for reason in nonsense {
-                self.note(end, What::Disbelieves { space: 0, peer, reason });
-            }
-            if heard && !self.flush(end)? {
-                return Ok(());
-            }
-            if index >= self.connections.len() {
-                return Ok(());
-            }
+    /// Sends what the sessions of a copy have to say.
+    pub(super) fn transmit(&mut self, machine: usize, space: usize) -> Verdict {
+        let here = |(id, connection): (&u64, &Connection)| {
+            let end = connection.end_of(machine).filter(|_| connection.space == space)?;
+            connection.is_open[end].then_some((*id, end))
+        };
+        for (id, end) in self.connections.iter().filter_map(here).collect::<Vec<_>>() {
+            self.transmit_over(machine, id, end)?;
         }
         Ok(())
     }
 
-    fn transmit(&mut self) {
-        for connection in &mut self.connections {
-            for at in 0..2 {
-                let machine = &mut self.machines[connection.ends[at]];
-                let now = machine.time(self.now);
-                let Some(replica) = machine.replica.as_mut() else { continue };
-                while connection.pipes[1 - at].has_room() {
-                    let Some(bytes) = connection.sessions[at].poll_transmit(now, replica) else { break };
-                    let mut late = 0;
-                    if self.weather.strikes(Fault::Delay, &mut self.random) {
-                        late = self.random.below(5_000);
-                        self.fired.add(Fault::Delay);
-                    }
-                    connection.pipes[1 - at].send(
-                        self.now,
-                        &connection.profile,
-                        late,
-                        &bytes,
-                        &mut self.random,
-                    );
-                }
+    fn transmit_over(&mut self, machine: usize, id: u64, end: usize) -> Verdict {
+        let name = self.name(machine, self.connections[&id].space);
+        let connection = self.connections.get_mut(&id).expect("it was there a moment ago");
+        let it = &mut self.machines[machine];
+        let now = it.time(self.now);
+        let copy = it.copies.get_mut(&connection.space).expect("it has the space");
+        let Some(replica) = copy.replica.as_mut() else { return Ok(()) };
+        while connection.pipes[1 - end].has_room() {
+            let Some(bytes) = connection.sessions[end].poll_transmit(now, replica) else { break };
+            connection.sent_frames[end] += 1;
+            self.counts.sent_len += bytes.len() as u64;
+            if let Some(commits) = commits_of(&bytes) {
+                classes::sent(&name, &self.spaces[connection.space].book, &commits)?;
             }
+            let mut late = 0;
+            if self.weather.strikes(Fault::Delay, &mut self.random) {
+                late = self.random.below(5_000);
+                self.fired.add(Fault::Delay);
+            }
+            let pipe = &mut connection.pipes[1 - end];
+            pipe.send(self.now, &connection.profile, late, &bytes, &mut self.random);
+            if self.weather.strikes(Fault::Duplicate, &mut self.random) {
+                self.fired.add(Fault::Duplicate);
+                pipe.send(self.now, &connection.profile, 0, &bytes, &mut self.random);
+            }
+        }
+        if connection.sessions[end].is_closed() {
+            let reason = match connection.sessions[end].status(replica).end {
+                Some(end) => format!("{:?} said {:?}", end.by, end.code),
+                None => String::new(),
+            };
+            self.hang_up(id, end, &reason);
+        }
+        self.await_arrival(id, 1 - end);
+        Ok(())
+    }
+
+    /// An end is done with a connection: the other hears of it behind what is on the way, unless nobody tells it.
+    pub(super) fn hang_up(&mut self, id: u64, end: usize, reason: &str) {
+        let Some(connection) = self.connections.get_mut(&id).filter(|connection| connection.is_open[end])
+        else {
+            return;
+        };
+        connection.is_open[end] = false;
+        let (ends, space, link) = (connection.ends, connection.space, connection.link);
+        if !connection.is_silent && connection.is_open[1 - end] {
+            connection.pipes[1 - end].finish(self.now, &connection.profile);
+        }
+        let is_over = !connection.is_open[0] && !connection.is_open[1];
+        self.note(ends[end], What::HangsUp { space, peer: ends[1 - end], reason: reason.to_owned() });
+        if is_over {
+            self.connections.remove(&id);
+        } else {
+            self.await_arrival(id, 1 - end);
+        }
+        if end == 0 {
+            let at = self.links[link].fail(self.now);
+            self.agenda.add(at, Due::Dial(link));
         }
     }
 
-    /// Connections end when they are cut, or when one side has said goodbye and the other has heard it.
-    fn hang_up(&mut self) {
-        let now = self.now;
-        let ended = |connection: &Connection| {
-            connection.dies_at.is_some_and(|at| at <= now)
-                || connection.sessions.iter().any(Session::is_closed)
-        };
-        let mut freed: Vec<[usize; 2]> = Vec::new();
-        self.connections.retain(|connection| {
-            if ended(connection) {
-                freed.push(connection.ends);
+    /// Both ends lose a connection at once.
+    pub(super) fn cut(&mut self, id: u64, reason: &str) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.is_silent = true;
+            self.hang_up(id, 0, reason);
+            self.hang_up(id, 1, reason);
+        }
+    }
+
+    /// A process is gone and its ends of connections with it.
+    pub(super) fn leave_all(&mut self, machine: usize, is_silent: bool) {
+        let here = |(id, connection): (&u64, &Connection)| Some((*id, connection.end_of(machine)?));
+        for (id, end) in self.connections.iter().filter_map(here).collect::<Vec<_>>() {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.is_silent |= is_silent;
+                connection.is_broken |= is_silent;
             }
-            !ended(connection)
-        });
-        for ends in freed {
-            for link in self.links.iter_mut().filter(|link| link.ends == ends) {
-                link.fail(now);
-            }
+            self.hang_up(id, end, "the process is gone");
         }
     }
 }
+
+/// The commits of a Commits frame.
+fn commits_of(bytes: &[u8]) -> Option<Vec<std::sync::Arc<crdt::Commit>>> {
+    // Decoding every unit costs more than all else, and what is unordered is so in small ones too.
+    const LEN_MAX: usize = 16 << 10;
+    let (number, payload) = (*bytes.get(4)?, bytes.get(5..)?);
+    if number != COMMITS || payload.len() > LEN_MAX {
+        return None;
+    }
+    match Frame::decode(number, payload).ok()? {
+        Frame::Commits(commits) => Some(commits.commits),
+        _ => None,
+    }
+}
+
+/// The number of a Commits frame.
+const COMMITS: u8 = 3;

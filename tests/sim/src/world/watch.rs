@@ -1,61 +1,87 @@
 //! The promises, watched as the world runs.
 
-use disk::MemoryDisk;
-use replica::Replica;
+use disk::Faults;
 use sync::Store;
 
-use super::World;
-use crate::book::Violation;
-use crate::check;
+use super::{CHECK_EVERY, World};
+use crate::agenda::Due;
+use crate::machine::chain;
+use crate::promise::{Look, Verdict, breach, canonical, handle, loss, truncation};
 
 impl World {
-    /// A machine that runs keeps every promise now.
-    pub(super) fn check(&mut self, index: usize) -> Result<(), Violation> {
-        self.end_if_stopped(index);
-        let checked = self.check_machine(index);
-        if self.machines[index].is_dark() {
-            // The planned power cut hit a read of the check itself: what it read means nothing.
-            self.end_if_stopped(index);
+    /// Some replica is looked at, and another one later.
+    pub(super) fn check_some(&mut self) -> Verdict {
+        if !self.is_calm {
+            let after = self.about(CHECK_EVERY);
+            self.agenda.add(self.now + after, Due::Check);
+        }
+        let machine = self.any_machine();
+        let spaces: Vec<usize> = self.machines[machine].copies.keys().copied().collect();
+        let space = spaces[self.random.below(spaces.len() as u64) as usize];
+        self.check(machine, space)
+    }
+
+    /// A replica that runs keeps every promise now.
+    pub(super) fn check(&mut self, machine: usize, space: usize) -> Verdict {
+        self.end_if_stopped(machine);
+        if self.machines[machine].replica(space).is_none() {
             return Ok(());
         }
-        checked?;
-        if let Some(replica) = &self.machines[index].replica {
-            self.machines[index].version = replica.base().version;
+        // Faults are for the replica, not for those who watch it.
+        let faults = self.machines[machine].disk.faults();
+        self.machines[machine].disk.set_faults(Faults::none());
+        let checked = self.check_replica(machine, space);
+        self.machines[machine].disk.set_faults(faults);
+        match checked? {
+            Some(digests) => canonical::check(&mut self.spaces[space].book, &digests),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    fn check_machine(&self, index: usize) -> Result<(), Violation> {
-        let machine = &self.machines[index];
-        let Some(replica) = machine.replica.as_ref() else { return Ok(()) };
-        let name = format!("m{index}");
-        check::replica(&name, replica, &self.book, &[self.coll])
-            .and_then(|()| check::only_rises(&name, machine.version, replica))
-            .and_then(|()| self.check_acknowledged(index, replica))
-            .map_err(|(invariant, what)| self.violation(invariant, what))
-    }
-
-    /// I3 and I9 at the machine that acknowledged. A home that is down covers whatever its registry's Handle covers,
-    /// and nothing here can tell how much that is.
-    fn check_acknowledged(&self, index: usize, replica: &Replica<MemoryDisk>) -> Result<(), check::Broken> {
-        let home = self.machines[0].replica.as_ref().filter(|_| !self.machines[0].is_dark());
-        for (dot, _) in self.book.acknowledged().filter(|(_, author)| **author == index) {
-            let covered = replica.anchored(&dot.writer) >= dot.seq
-                && home.is_none_or(|home| home.anchored(&dot.writer) >= dot.seq);
-            check::acknowledged_is_held(&format!("m{index}"), replica, dot, covered)?;
+    fn check_replica(
+        &self,
+        machine: usize,
+        space: usize,
+    ) -> Result<Option<canonical::Digests>, crate::promise::Breach> {
+        let it = &self.machines[machine];
+        let replica = it.replica(space).expect("it runs");
+        let book = &self.spaces[space].book;
+        let look = match Look::at(self.name(machine, space), replica, book, &self.spaces[space].colls) {
+            Ok(look) => look,
+            // A refusal is an honest answer of a folder whose bytes have changed.
+            Err(_) if it.is_rotten => return Ok(None),
+            Err(error) => {
+                return Err(breach(
+                    "I1",
+                    format!("{} cannot be read: {}", self.name(machine, space), chain(&error)),
+                ));
+            }
+        };
+        if it.is_rotten {
+            look.check_damaged()?
+        } else {
+            look.check()?
         }
-        Ok(())
+        handle::only_rises(&look, it.copies[&space].version)?;
+        loss::at_author(&look, machine)?;
+        let home = &self.machines[self.spaces[space].home];
+        let home = home.replica(space).filter(|_| !home.is_dark());
+        truncation::check(&look, machine, |writer| home.map_or(u64::MAX, |home| home.anchored(writer)))?;
+        Ok(Some(canonical::Digests::of(&look)))
     }
 
     /// Nothing that anyone was promised is missing anywhere.
-    pub(super) fn check_end(&self) -> Result<(), Violation> {
-        for (index, machine) in self.machines.iter().enumerate() {
-            let replica = machine.replica.as_ref().expect("everyone runs in the end");
-            for (dot, author) in self.book.acknowledged() {
-                if replica.seen(&dot.writer) < dot.seq {
-                    let what = format!("m{index} lacks {dot}, acknowledged at m{author}");
-                    return Err(self.violation("I3", what));
-                }
+    pub(super) fn check_end(&mut self) -> Verdict {
+        for machine in 0..self.machines.len() {
+            for space in self.machines[machine].copies.keys().copied().collect::<Vec<_>>() {
+                self.check(machine, space)?;
+                let it = &self.machines[machine];
+                let replica = it.replica(space).expect("everyone runs in the end");
+                let space = &self.spaces[space];
+                let name = format!("m{machine} at the end");
+                let look = Look::at(name, replica, &space.book, &space.colls)
+                    .map_err(|error| breach("I1", format!("m{machine} cannot be read: {}", chain(&error))))?;
+                loss::everywhere(&look)?;
             }
         }
         Ok(())

@@ -1,0 +1,27 @@
+//! I9: what no durable Handle covers is in the log of its author.
+
+use crdt::WriterId;
+use sync::{Located, Store};
+
+use super::{Look, Verdict, breach};
+
+/// `covered` says how far the home covers a writer; a home that is down covers whatever its registry's Handle does, and
+/// nothing here can tell how much that is.
+pub fn check(look: &Look<'_>, machine: usize, covered: impl Fn(&WriterId) -> u64) -> Verdict {
+    for (dot, _) in look.book.acknowledged().filter(|(_, author)| *author == Some(machine)) {
+        let anchored = look.replica.anchored(&dot.writer);
+        if anchored >= dot.seq && covered(&dot.writer) >= dot.seq {
+            continue;
+        }
+        let located = look.replica.locate(&dot.writer, dot.seq);
+        if !matches!(located, Located::Id(_)) {
+            let version = look.replica.base().version;
+            let what = format!(
+                "{} at version {version}, which covers {anchored}, finds {dot} {located:?}",
+                look.name
+            );
+            return Err(breach("I9", what));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! What kind of world a seed makes: which faults and which features are on, and how often each happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use disk::Random;
+
+use crate::faults::Fault;
+
+/// Something about the shape of a world or its work that a seed may draw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Feature {
+    /// Up to ten machines instead of up to five.
+    Crowd,
+    /// Machines in a row: most reach the home through others.
+    Row,
+    /// More links than are needed.
+    Mesh,
+    /// More than one space.
+    Spaces,
+    /// More than one collection.
+    Collections,
+    /// Applications delete.
+    Deletes,
+    /// All fight over three keys.
+    HotKeys,
+    /// Values too large for a leaf.
+    Values,
+    /// A commit of more than 1 MiB, now and then.
+    BigCommits,
+    /// Transactions over several keys.
+    Transactions,
+    /// Reads of keys that a write depends on.
+    PointReads,
+    /// Reads of ranges that a write depends on.
+    RangeReads,
+    /// Transactions that stay open while others commit.
+    LongTransactions,
+    /// Writers of every class.
+    Classes,
+    /// Several commits share one flush.
+    Bursts,
+    /// Large logs and overlays: checkpoints are rare.
+    Roomy,
+}
+
+impl Feature {
+    /// All of them.
+    pub const ALL: [Feature; 16] = [
+        Feature::Crowd,
+        Feature::Row,
+        Feature::Mesh,
+        Feature::Spaces,
+        Feature::Collections,
+        Feature::Deletes,
+        Feature::HotKeys,
+        Feature::Values,
+        Feature::BigCommits,
+        Feature::Transactions,
+        Feature::PointReads,
+        Feature::RangeReads,
+        Feature::LongTransactions,
+        Feature::Classes,
+        Feature::Bursts,
+        Feature::Roomy,
+    ];
+
+    /// How many worlds in a hundred have it.
+    fn per_cent(self) -> u64 {
+        match self {
+            Feature::BigCommits | Feature::Crowd | Feature::Row => 12,
+            Feature::Spaces | Feature::Mesh | Feature::LongTransactions | Feature::Roomy => 25,
+            _ => 50,
+        }
+    }
+}
+
+/// The draw of one seed. A world with everything on hides what needs a quiet hour to happen.
+#[derive(Debug, Clone)]
+pub struct Weather {
+    /// The mean time between strikes of each fault, in milliseconds.
+    every: BTreeMap<Fault, u64>,
+    features: BTreeSet<Feature>,
+    /// The mean time between the wishes of one machine's applications, in milliseconds.
+    pub work_every: u64,
+}
+
+impl Weather {
+    /// Draws the weather of a seed.
+    pub fn draw(random: &mut Random) -> Weather {
+        // Some worlds are calm but for one thing, some have nearly everything.
+        let faults_per_cent = [4, 12, 25, 50][random.below(4) as usize];
+        let mut every = BTreeMap::new();
+        for fault in Fault::ALL.iter().copied() {
+            let mean = 2_000 << random.below(6);
+            if random.below(100) < faults_per_cent {
+                every.insert(fault, mean);
+            }
+        }
+        let features =
+            Feature::ALL.into_iter().filter(|feature| random.below(100) < feature.per_cent()).collect();
+        let work_every = 1_000 << random.below(5);
+        Weather { every, features, work_every }
+    }
+
+    /// Takes kinds of faults and features out of it.
+    #[must_use]
+    pub fn without(mut self, faults: &BTreeSet<Fault>, features: &BTreeSet<Feature>) -> Weather {
+        self.every.retain(|fault, _| !faults.contains(fault));
+        self.features.retain(|feature| !features.contains(feature));
+        self
+    }
+
+    /// The faults stop; the features stay.
+    pub fn clear(&mut self) {
+        self.every.clear();
+    }
+
+    /// No features any more, either: plain single puts.
+    pub fn clear_features(&mut self) {
+        self.features.clear();
+    }
+
+    /// Whether this world has the fault at all.
+    pub fn has(&self, fault: Fault) -> bool {
+        self.every.contains_key(&fault)
+    }
+
+    /// Whether this world has the feature.
+    pub fn with(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
+    }
+
+    /// How long until the fault strikes next; never, if this world does not have it.
+    pub fn next(&self, fault: Fault, random: &mut Random) -> Option<u64> {
+        self.every.get(&fault).map(|mean| 1 + random.below(2 * mean))
+    }
+
+    /// Whether a fault that belongs to single messages strikes this one.
+    pub fn strikes(&self, fault: Fault, random: &mut Random) -> bool {
+        self.every.get(&fault).is_some_and(|mean| random.below(mean / 100) == 0)
+    }
+}

@@ -1,0 +1,166 @@
+//! The liveness phase: the faults stop, everyone comes up, and all must become equal.
+
+use sync::Store;
+
+use super::World;
+use super::process::End;
+use crate::event::What;
+use crate::machine::chain;
+use crate::promise::{Verdict, damage, liveness};
+
+/// How often it is asked whether all are equal.
+const LOOK_EVERY: u64 = 100;
+
+impl World {
+    /// Calms everything down, and waits for all to be equal.
+    pub(super) fn calm(&mut self) -> Verdict {
+        self.note(None, What::Calm);
+        self.weather.clear();
+        self.is_calm = true;
+        self.come_back();
+        self.spaces.iter_mut().for_each(|space| space.registry.heal());
+        self.mend_machines()?;
+        self.mend_links();
+        self.converge()
+    }
+
+    /// Everything that is under way arrives, until all are equal.
+    pub(super) fn converge(&mut self) -> Verdict {
+        let (start, rounds) = (self.now, self.counts.rounds);
+        while self.now < start + liveness::CONVERGE_MAX {
+            self.play_until(self.now + LOOK_EVERY)?;
+            if self.is_converged() {
+                self.counts.converged = self.counts.converged.max(self.now - start);
+                self.counts.rounds -= rounds;
+                liveness::check(self.counts.rounds / self.spaces.len() as u64)?;
+                return self.check_end();
+            }
+        }
+        Err(liveness::too_late(&self.where_is_everyone()))
+    }
+
+    /// Everyone has power, space and a disk that works; what is damaged is found out and given up. Clocks stay wrong.
+    fn mend_machines(&mut self) -> Verdict {
+        for machine in 0..self.machines.len() {
+            let it = &mut self.machines[machine];
+            let is_dark = it.is_dark();
+            it.full_until = None;
+            it.disk.set_capacity(None);
+            it.asleep_until = self.now;
+            let was_stuck = std::mem::take(&mut it.is_stuck);
+            if is_dark || was_stuck {
+                self.end_process(machine, self.now, End::Kill);
+            }
+            self.unplan(machine);
+            let it = &mut self.machines[machine];
+            it.down_until = self.now;
+            it.wake_at = None;
+            if it.is_rotten {
+                self.mend_folder(machine)?;
+            }
+            for space in self.machines[machine].copies.keys().copied().collect::<Vec<_>>() {
+                self.dirty.insert((machine, space));
+            }
+            self.schedule_wake(machine);
+        }
+        Ok(())
+    }
+
+    /// A folder whose bytes have changed: `verify` says so, or it is as good as any.
+    fn mend_folder(&mut self, machine: usize) -> Verdict {
+        self.end_process(machine, self.now, End::Kill);
+        self.play_until(self.now + 2)?;
+        if !self.machines[machine].is_rotten {
+            // It did not open, and somebody gave it up.
+            return Ok(());
+        }
+        let replicas = self.machines[machine].copies.values().filter_map(|copy| copy.replica.as_ref());
+        let reports: Vec<_> = replicas.map(|replica| replica.verify()).collect();
+        let problem = reports.iter().find_map(|report| match report {
+            Ok(report) => report.problems.first().cloned(),
+            Err(error) => Some(chain(error)),
+        });
+        match problem {
+            Some(problem) => {
+                self.note(machine, What::Stops { reason: format!("verify finds {problem}") });
+                self.wipe(machine);
+            }
+            None if reports.is_empty() => {
+                return Err(damage::overlooked(&format!("m{machine}"), "nothing runs there"));
+            }
+            // Whatever has changed, nothing rests on it.
+            None => self.machines[machine].is_rotten = false,
+        }
+        Ok(())
+    }
+
+    /// Every way is free; what only its end cures ends, as the transport's own patience would have it.
+    fn mend_links(&mut self) {
+        let broken = |connection: &crate::link::Connection| {
+            connection.is_broken
+                || connection.is_silent
+                || connection.pipes.iter().any(crate::pipe::Pipe::is_dead)
+        };
+        let ids: Vec<u64> =
+            self.connections.iter().filter(|(_, connection)| broken(connection)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.cut(id, "the faults are over");
+        }
+        for connection in self.connections.values_mut() {
+            connection.reads_at = [0; 2];
+            connection.profile = crate::link::LAN;
+            connection.awaited = [None; 2];
+            connection.pipes.iter_mut().for_each(|pipe| pipe.clear(self.now));
+        }
+        for id in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.await_arrival(id, 0);
+            self.await_arrival(id, 1);
+        }
+        for link in 0..self.links.len() {
+            let it = &mut self.links[link];
+            it.blocked_until = [0; 2];
+            it.profile = crate::link::LAN;
+            it.dial_at = self.now;
+            self.agenda.add(self.now, crate::agenda::Due::Dial(link));
+        }
+    }
+
+    fn is_converged(&self) -> bool {
+        self.spaces.iter().enumerate().all(|(number, space)| {
+            let Some(home) = self.machines[space.home].replica(number) else { return false };
+            self.machines.iter().filter(|machine| machine.copies.contains_key(&number)).all(|machine| {
+                machine
+                    .replica(number)
+                    .is_some_and(|replica| replica.base() == home.base() && replica.tail().is_empty())
+            })
+        })
+    }
+
+    fn where_is_everyone(&self) -> String {
+        let mut lines = Vec::new();
+        for (index, machine) in self.machines.iter().enumerate() {
+            for (space, copy) in &machine.copies {
+                let text = match &copy.replica {
+                    None => format!("m{index}/s{space} down"),
+                    Some(replica) => {
+                        let (version, tail) = (replica.base().version, replica.tail().len());
+                        format!("m{index}/s{space} at version {version} with a tail of {tail} writers")
+                    }
+                };
+                lines.push(text);
+            }
+        }
+        for connection in self.connections.values() {
+            for (end, machine) in connection.ends.into_iter().enumerate() {
+                let Some(replica) = self.machines[machine].replica(connection.space) else { continue };
+                let status = connection.sessions[end].status(replica);
+                let peer = connection.ends[1 - end];
+                lines.push(format!(
+                    "m{machine} with m{peer} about s{} in {:?}: {} lag, {:?} nacks",
+                    connection.space, status.state, status.lag_commits, status.nacks
+                ));
+            }
+        }
+        lines.join(", ")
+    }
+}

@@ -1,0 +1,91 @@
+//! What arrives: in its order on each connection, in any order between them.
+
+use super::World;
+use crate::agenda::Due;
+use crate::event::What;
+use crate::faults::Fault;
+use crate::machine::chain;
+use crate::promise::Verdict;
+
+impl World {
+    /// Something may have reached an end of a connection.
+    pub(super) fn arrive(&mut self, id: u64, end: usize) -> Verdict {
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        if connection.awaited[end].is_none_or(|at| at > self.now) {
+            return Ok(());
+        }
+        connection.awaited[end] = None;
+        if connection.is_open[end] {
+            self.deliver(id, end);
+        }
+        self.await_arrival(id, end);
+        Ok(())
+    }
+
+    fn deliver(&mut self, id: u64, end: usize) {
+        let connection = self.connections.get_mut(&id).expect("it was there a moment ago");
+        let (machine, peer, space) = (connection.ends[end], connection.ends[1 - end], connection.space);
+        let it = &mut self.machines[machine];
+        if it.asleep_until > self.now || connection.reads_at[end] > self.now {
+            return;
+        }
+        let now = it.time(self.now);
+        let copy = it.copies.get_mut(&space).expect("it has the space");
+        let Some(replica) = copy.replica.as_mut() else { return };
+        let had_room = connection.pipes[end].has_room();
+        let sent_at = connection.pipes[end].sent_at();
+        let (mut nonsense, mut is_over) = (None, false);
+        while let Some(bytes) = connection.pipes[end].receive(self.now) {
+            if bytes.is_empty() {
+                is_over = true;
+                break;
+            }
+            self.trace.bytes(&bytes);
+            if let Err(error) = connection.sessions[end].handle_bytes(now, &bytes, replica) {
+                nonsense = Some(chain(&error));
+            }
+        }
+        self.dirty.insert((machine, space));
+        if !had_room {
+            self.dirty.insert((peer, space));
+        }
+        if let Some(reason) = nonsense {
+            self.note(machine, What::Disbelieves { space, peer, reason });
+        }
+        self.count_reordered(id, machine, sent_at);
+        if is_over {
+            self.hang_up(id, end, "the other end is gone");
+        }
+        self.remark_learnt(machine, space, peer);
+    }
+
+    /// Whether what has just arrived overtook something on another connection.
+    fn count_reordered(&mut self, id: u64, machine: usize, sent_at: Option<u64>) {
+        let Some(sent_at) = sent_at else { return };
+        let is_overtaken = self.connections.iter().any(|(other, connection)| {
+            *other != id
+                && connection
+                    .end_of(machine)
+                    .and_then(|end| connection.pipes[end].sent_at())
+                    .is_some_and(|sent| sent < sent_at)
+        });
+        if is_overtaken {
+            self.fired.add(Fault::Reorder);
+        }
+    }
+
+    /// Puts the next arrival at an end on the agenda.
+    pub(super) fn await_arrival(&mut self, id: u64, end: usize) {
+        let Some(connection) = self.connections.get_mut(&id).filter(|connection| connection.is_open[end])
+        else {
+            return;
+        };
+        let Some(at) = connection.pipes[end].next_at() else { return };
+        let sleeps = self.machines[connection.ends[end]].asleep_until;
+        let at = at.max(self.now).max(connection.reads_at[end]).max(sleeps);
+        if at < u64::MAX && connection.awaited[end].is_none_or(|known| at < known || known < self.now) {
+            connection.awaited[end] = Some(at);
+            self.agenda.add(at, Due::Arrive(id, end));
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What follows wherever something happened: flush, acknowledge, tell the peers, set the timers.
+
+use crdt::Dot;
+use sync::Store;
+
+use super::World;
+use crate::event::{Event, What};
+use crate::machine::chain;
+use crate::promise::{Verdict, anchored, breach};
+
+impl World {
+    /// Until nothing follows any more.
+    pub(super) fn settle(&mut self) -> Verdict {
+        while let Some((machine, space)) = self.dirty.pop_first() {
+            self.settle_copy(machine, space)?;
+            self.count_disk_faults(machine);
+            self.schedule_wake(machine);
+        }
+        Ok(())
+    }
+
+    fn settle_copy(&mut self, machine: usize, space: usize) -> Verdict {
+        self.end_if_stopped(machine);
+        let it = &self.machines[machine];
+        if !it.is_up || it.asleep_until > self.now {
+            return Ok(());
+        }
+        if !self.flush(machine, space)? {
+            return Ok(());
+        }
+        self.note_base(machine, space)?;
+        let is_due = self.machines[machine].replica(space).is_some_and(|replica| replica.checkpoint_due());
+        // Now and then as an idle daemon does.
+        if is_due || self.random.below(100) == 0 {
+            self.checkpoint(machine, space);
+        }
+        self.transmit(machine, space)?;
+        // What a session adopts when it is polled, the others have yet to hear of.
+        if self.note_base(machine, space)? {
+            self.dirty.insert((machine, space));
+        }
+        self.end_if_stopped(machine);
+        Ok(())
+    }
+
+    /// Flushes what is pending; false when the disk failed and the process ended.
+    pub(super) fn flush(&mut self, machine: usize, space: usize) -> Result<bool, crate::promise::Breach> {
+        let copy = self.machines[machine].copies.get_mut(&space).expect("it has the space");
+        let Some(replica) = copy.replica.as_mut() else { return Ok(false) };
+        if !replica.is_flushed() {
+            if let Err(error) = replica.flush() {
+                self.fail(machine, &chain(&error));
+                return Ok(false);
+            }
+            copy.wrote_at = Some(self.now);
+        }
+        // Adopting flushes, too.
+        let change = Some(replica.snapshot().change());
+        if std::mem::replace(&mut copy.harvested, change) == change {
+            return Ok(true);
+        }
+        self.harvest(machine, space)?;
+        self.acknowledge(machine, space)?;
+        Ok(true)
+    }
+
+    /// Reads what a machine's own device has written and flushed into the book, and what else it has learnt into the
+    /// trace.
+    pub(super) fn harvest(&mut self, machine: usize, space: usize) -> Verdict {
+        let device = self.machines[machine].key.id();
+        let Some(replica) = self.machines[machine].replica(space) else { return Ok(()) };
+        let mut fresh = Vec::new();
+        for (writer, seq, _) in replica.tail() {
+            let known = self.spaces[space].book.known().get(&writer).copied().unwrap_or(0);
+            if writer.device() != device || writer.is_home() {
+                continue;
+            }
+            for seq in known + 1..=seq {
+                match replica.commit_above(&Dot::new(writer, seq)) {
+                    Ok(Some(commit)) => fresh.push(commit),
+                    Ok(None) => {}
+                    Err(error) => {
+                        let error = chain(&error);
+                        self.fail(machine, &error);
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        for commit in fresh {
+            self.spaces[space].book.record(commit).map_err(|what| breach("I6", what))?;
+        }
+        Ok(())
+    }
+
+    /// What a machine holds of others since it was last asked, for the trace alone.
+    pub(super) fn remark_learnt(&mut self, machine: usize, space: usize, peer: usize) {
+        if !self.trace.keeps_events() {
+            return;
+        }
+        let device = self.machines[machine].key.id();
+        let copy = self.machines[machine].copies.get_mut(&space).expect("it has the space");
+        let Some(replica) = copy.replica.as_ref() else { return };
+        for (writer, seq, _) in replica.tail() {
+            let known = copy.known.entry(writer).or_default();
+            if writer.device() != device && *known < seq {
+                *known = seq;
+                let what = What::Learns { space, writer, seq, peer };
+                let (step, at) = (self.step, self.now - super::START);
+                self.trace.remark(Event { step, at, machine: Some(machine), what });
+            }
+        }
+    }
+
+    /// Takes note of an adopted base; whether there is one.
+    fn note_base(&mut self, machine: usize, space: usize) -> Result<bool, crate::promise::Breach> {
+        let name = self.name(machine, space);
+        let copy = self.machines[machine].copies.get_mut(&space).expect("it has the space");
+        let Some(replica) = copy.replica.as_ref() else { return Ok(false) };
+        if replica.is_stopped() {
+            return Ok(false);
+        }
+        let version = replica.base().version;
+        if version < copy.version {
+            return Err(breach("I8", format!("{name} went from version {} back to {version}", copy.version)));
+        }
+        if version == copy.version {
+            return Ok(false);
+        }
+        copy.version = version;
+        anchored::note(&mut self.spaces[space].book, replica);
+        self.note(machine, What::Adopts { space, version });
+        if self.random.below(4) == 0 {
+            self.check(machine, space)?;
+        }
+        Ok(true)
+    }
+
+    pub(super) fn checkpoint(&mut self, machine: usize, space: usize) {
+        let it = &mut self.machines[machine];
+        let now = it.time(self.now);
+        let copy = it.copies.get_mut(&space).expect("it has the space");
+        let Some(replica) = copy.replica.as_mut() else { return };
+        if let Err(error) = replica.checkpoint(now) {
+            self.fail(machine, &chain(&error));
+        }
+    }
+
+    /// A home whose next Handle is due makes it.
+    pub(super) fn run_home(&mut self, machine: usize, space: usize) -> Verdict {
+        let it = &mut self.machines[machine];
+        let now = it.time(self.now);
+        let copy = it.copies.get_mut(&space).expect("it has the space");
+        let (Some(home), Some(replica)) = (copy.home.as_mut(), copy.replica.as_ref()) else { return Ok(()) };
+        if home.due(now, replica).is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        self.make_handle(machine, space)
+    }
+
+    pub(super) fn make_handle(&mut self, machine: usize, space: usize) -> Verdict {
+        let it = &mut self.machines[machine];
+        let now = it.time(self.now);
+        let copy = it.copies.get_mut(&space).expect("it has the space");
+        let (home, replica) =
+            (copy.home.as_mut().expect("it is the home"), copy.replica.as_mut().expect("it runs"));
+        match home.batch(replica, now, &mut self.spaces[space].registry) {
+            Ok(Some(handle)) => {
+                let book = &mut self.spaces[space].book;
+                book.handle(&handle).map_err(|what| breach("I8", format!("m{machine}/s{space}: {what}")))?;
+                anchored::check(book, &format!("m{machine}/s{space}"), replica)?;
+                self.counts.rounds += u64::from(self.is_calm);
+                self.note(machine, What::Makes { space, version: handle.version });
+            }
+            Ok(None) => {}
+            // The next one asks again.
+            Err(home::Error::Unavailable | home::Error::InDoubt { .. }) => {}
+            Err(error) => self.fail(machine, &chain(&error)),
+        }
+        Ok(())
+    }
+
+    /// How a copy is called in messages.
+    pub(super) fn name(&self, machine: usize, space: usize) -> String {
+        format!("m{machine}/s{space} at step {}", self.step)
+    }
+}
