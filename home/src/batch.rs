@@ -52,6 +52,10 @@ impl Home {
     pub fn begin<D: Disk>(&mut self, replica: &mut Replica<D>, now: Time) -> Result<Option<Proposal>, Error> {
         self.check_duty()?;
         let base = replica.base().clone();
+        self.ahead = self.ahead.take().filter(|ahead| ahead.version > base.version);
+        if let Some(ahead) = &self.ahead {
+            return Err(Error::Behind { handle: Box::new(ahead.clone()) });
+        }
         match &self.in_doubt {
             // The same bytes: were it another Handle, both could be seen under one version.
             Some(next) if next.version == base.version + 1 => {
@@ -91,7 +95,10 @@ impl Home {
                 self.follow(replica, now, *handle)
             }
             Verdict::Ours => {
+                let is_looked_at = self.looked_at == proposal.base.version;
                 let handle = self.install(replica, now, proposal.next)?;
+                // What came since has been looked at as it came.
+                self.looked_at = if is_looked_at { handle.version } else { 0 };
                 self.in_doubt = None;
                 Ok(handle)
             }
@@ -209,6 +216,9 @@ impl Proposal {
             Outcome::Swapped => Ok(Verdict::Ours),
             Outcome::Conflict { current, .. } => match current {
                 Some(current) if current.version >= self.next.version => Ok(self.judge(*current)),
+                Some(current) if current.version == self.base.version && *current != self.base => {
+                    Err(Error::TwoHandles { version: current.version })
+                }
                 // It lost what it had acknowledged: the manifest still holds it, and so may peers.
                 current => {
                     raise(registry, current.map_or(0, |current| current.version), &self.base)?;
@@ -245,6 +255,10 @@ impl Proposal {
 fn raise(registry: &mut impl Registry, from: u64, base: &Handle) -> Result<(), Error> {
     match registry.cas(&base.space, from, base)? {
         Outcome::Swapped => Ok(()),
+        // What it fell back to is not what the base was made on.
+        Outcome::Conflict { current: Some(current), .. } if current.version + 1 == base.version => {
+            Err(Error::TwoHandles { version: current.version })
+        }
         _ => Err(Error::InDoubt { version: base.version }),
     }
 }

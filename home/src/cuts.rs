@@ -16,6 +16,11 @@ impl Home {
     /// In the very Handle that covers the fold: a grant, a floor or another home's Handle could otherwise let the rest of
     /// the writer in after what was to remove it.
     pub(crate) fn publish_cuts<D: Disk>(&mut self, replica: &mut Replica<D>, now: Time) -> Result<(), Error> {
+        let version = replica.base().version;
+        if self.looked_at != version {
+            replica.find_ended()?;
+            self.looked_at = version;
+        }
         let ended: Vec<WriterId> = replica.ended().iter().take(CUTS_MAX).copied().collect();
         let mut writes = Vec::new();
         for writer in &ended {

@@ -75,10 +75,10 @@ pub enum Error {
         /// Of the Handle.
         version: u64,
     },
-    /// Another home moved the space on: meet it, and adopt what it offers.
-    #[error("the registry holds version {version}, which covers what is not here", version = .handle.version)]
+    /// Another home moved the space on, or this one was restored: meet who has that Handle, and adopt it.
+    #[error("version {version} is out, and not all that it covers is here", version = .handle.version)]
     Behind {
-        /// What the registry holds.
+        /// What the registry or a device holds.
         handle: Box<Handle>,
     },
     /// Two homes signed one version: one of them is a copy.

@@ -47,6 +47,10 @@ pub struct Home {
     pub(crate) cadence: Cadence,
     /// Signed and perhaps in the registry: asked for again, byte by byte, until it is known.
     pub(crate) in_doubt: Option<Handle>,
+    /// A Handle of this space's home that is newer than the base: a device has it, and this replica lost it.
+    pub(crate) ahead: Option<Handle>,
+    /// The base for which it is known what its tail takes as ended.
+    pub(crate) looked_at: u64,
     /// Whether the registry has been compared with the manifest since the start.
     pub(crate) is_level: bool,
     /// The last batch left names unpinned: another one is due, even with nothing else to cover.
@@ -75,6 +79,8 @@ impl Home {
             key,
             cadence,
             in_doubt: None,
+            ahead: None,
+            looked_at: 0,
             is_level: false,
             has_more_names: false,
             fingerprint,
@@ -97,7 +103,6 @@ impl Home {
         now: Time,
         registry: &mut impl Registry,
     ) -> Result<(), Error> {
-        replica.find_ended()?;
         match self.level(replica, now, registry) {
             Err(Error::Unavailable | Error::Behind { .. }) => Ok(()),
             answer => answer,
@@ -127,6 +132,16 @@ impl Home {
     /// Somebody waits for what is there now to be anchored.
     pub fn wait(&mut self, now: Time) {
         self.cadence.wait(now);
+    }
+
+    /// A device has said which base it has. One that the ring signed and that is newer than the base here was made here
+    /// before a restore: until it is adopted, nothing is signed, or that version would have two Handles.
+    pub fn hear<D: Disk>(&mut self, replica: &Replica<D>, handle: &Handle) {
+        let is_newer = |known: &Handle| handle.version > known.version;
+        let is_news = is_newer(replica.base()) && self.ahead.as_ref().is_none_or(is_newer);
+        if is_news && replica.ring().verify(handle).is_ok() {
+            self.ahead = Some(handle.clone());
+        }
     }
 
     /// When the next [`Home::batch`] is due. Never off duty, and never while everything is covered.

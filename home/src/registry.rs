@@ -37,10 +37,27 @@ pub trait Registry {
 pub struct Swap {
     /// Whose Handle.
     pub space: SpaceId,
-    /// The version that must be there; 0 for none.
+    /// The version that must be there; 0 for none. The next version also names the Handle that it was made on.
     pub expect: u64,
     /// What comes in its place; absent to compare only.
     pub new: Option<Handle>,
+}
+
+impl Swap {
+    /// Whether it may happen where this is.
+    ///
+    /// A version alone does not say whose it is: a registry that lost what it had acknowledged may hold another Handle of
+    /// the same one, and what is made on the lost one would continue a history that nobody has.
+    fn is_met_by(&self, current: Option<&Handle>) -> bool {
+        let goes_on =
+            |current: &Handle, new: &Handle| new.version != current.version + 1 || new.prev == current.hash();
+        let is_expected = current.map_or(0, |current| current.version) == self.expect;
+        is_expected
+            && match (current, &self.new) {
+                (Some(current), Some(new)) => goes_on(current, new),
+                _ => true,
+            }
+    }
 }
 
 /// How a compare-and-set ended.

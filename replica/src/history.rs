@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use btree::{Hash, Kind, Nodes};
+use btree::{Hash, Kind, Nodes, Source};
 use crdt::vector::Row;
 use crdt::{Commit, Dot, Hlc, Tip, WriterId};
 use disk::Disk;
@@ -79,4 +79,20 @@ pub(crate) fn vector_changes<D: Disk>(
         }
     }
     Ok(changes)
+}
+
+/// Whether a vector has all that an older one has, every writer at least as far.
+pub(crate) fn covers<D: Disk>(source: Source<'_, D>, newer: &Hash, older: &Hash) -> Result<bool, Error> {
+    for change in btree::diff(source, newer, source, older, Kind::Vector)? {
+        let change = change?;
+        let tip = |value: btree::Value| Row::decode(&change.key, Hlc(value.hlc), &value.payload);
+        let Some(had) = change.after else { continue };
+        let (_, had) = tip(had)?;
+        let has = change.before.map(tip).transpose()?;
+        // Two rows of one number that differ are two histories.
+        if has.is_none_or(|(_, has)| has.seq <= had.seq) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use btree::{Fresh, Kind};
+use btree::{Fresh, Kind, Source};
 use crdt::{Commit, Handle, Time, WriterId};
 use disk::Disk;
 
@@ -12,6 +12,7 @@ use crate::base::roots_of;
 use crate::checkpoint::fold_overlay;
 use crate::drops::Sorted;
 use crate::error::Error;
+use crate::history::covers;
 use crate::home::Roots;
 use crate::overlay::Overlay;
 use crate::record;
@@ -47,6 +48,7 @@ impl<D: Disk> Replica<D> {
     ) -> Result<(), Error> {
         // The base moves only while pending, visible and flushed are one: else a crash would split them.
         self.flush()?;
+        self.check_covers_base(&handle, &fresh)?;
         let sorted = self.sort_tail(&fresh, roots_of(&handle))?;
         let nodes = self.pending.nodes.clone();
         let survivors = fold_overlay(&nodes, &mut fresh, roots_of(&handle), &sorted.overlay)?;
@@ -64,6 +66,21 @@ impl<D: Disk> Replica<D> {
             moved?
         }
         self.tidy_packs(now)
+    }
+
+    /// A Handle several versions on does not say what it was made on. One that lacks something the base covers was made
+    /// on another history: to take it would lose that, which is no outbox of anybody any more.
+    fn check_covers_base(&self, handle: &Handle, fresh: &Fresh) -> Result<(), Error> {
+        let base = self.base();
+        if base.version == 0 {
+            return Ok(());
+        }
+        let source = Source::new(&self.pending.nodes, fresh);
+        let (newer, older) = (roots_of(handle).vector, roots_of(base).vector);
+        match covers(source, &newer, &older)? {
+            true => Ok(()),
+            false => Err(Error::TwoHandles { version: base.version }),
+        }
     }
 
     fn write_rebuilt(

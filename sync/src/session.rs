@@ -12,7 +12,7 @@ mod status;
 
 pub use status::{End, EndedBy, State, Status};
 
-use crdt::{DeviceId, Time};
+use crdt::{DeviceId, Handle, Time};
 
 use crate::frame::{Beat, Bye, ByeCode, FEATURE_FORKS, FEATURE_PROPOSALS, FRAME_LEN_MAX, Hello, PROTO};
 use crate::{Error, Frame, FrameReader, Store};
@@ -202,6 +202,12 @@ impl Session {
             self.bye = Some(Bye { code, retry_after_ms });
             self.end = Some(End { by: EndedBy::Us, code, retry_after_ms });
         }
+    }
+
+    /// The base that the peer opened with, where it is newer than ours: a home must not sign that version again. Nothing
+    /// of it is verified.
+    pub fn poll_heard(&mut self) -> Option<Handle> {
+        self.peer.heard.take()
     }
 
     /// Whether the session is over. A last Bye may still be there to poll.

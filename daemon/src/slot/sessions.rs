@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crdt::{DeviceId, Proposal, Time};
+use crdt::{DeviceId, Handle, Proposal, Time};
 use disk::Disk;
 use replica::Replica;
 use sync::frame::Outcome;
@@ -132,6 +132,11 @@ impl Sessions {
     pub(super) fn decided(&mut self) -> Vec<([u8; 16], Outcome)> {
         let sessions = self.entries.values_mut();
         sessions.flat_map(|entry| std::iter::from_fn(|| entry.session.poll_decided())).collect()
+    }
+
+    /// Newer bases that peers opened with since the last time.
+    pub(super) fn heard(&mut self) -> Vec<Handle> {
+        self.entries.values_mut().filter_map(|entry| entry.session.poll_heard()).collect()
     }
 
     /// Says goodbye on every session.

@@ -26,6 +26,11 @@ fn handle(space: SpaceId, version: u64, root: u8) -> Handle {
     }
 }
 
+/// One that was made on another.
+fn after(before: &Handle, root: u8) -> Handle {
+    Handle { prev: before.hash(), ..handle(before.space, before.version + 1, root) }
+}
+
 fn swap(space: SpaceId, expect: u64, new: Option<Handle>) -> Swap {
     Swap { space, expect, new }
 }
@@ -37,7 +42,8 @@ fn conflict(space: SpaceId, current: Option<Handle>) -> Outcome {
 /// Every promise of the trait, on a registry that holds nothing yet.
 fn conforms(registry: &mut (impl Registry + Clone)) {
     let mut other = registry.clone();
-    let (first, second, rival) = (handle(A, 1, 1), handle(A, 2, 2), handle(A, 2, 3));
+    let first = handle(A, 1, 1);
+    let (second, rival) = (after(&first, 2), after(&first, 3));
 
     assert_eq!(registry.get(&A).unwrap(), None);
     assert_eq!(registry.cas(&A, 1, &second).unwrap(), conflict(A, None), "nothing is there yet");
@@ -53,7 +59,9 @@ fn conforms(registry: &mut (impl Registry + Clone)) {
     );
     assert_eq!(registry.get(&A).unwrap(), Some(rival.clone()));
 
-    let both = [swap(A, 2, Some(handle(A, 3, 4))), swap(B, 1, Some(handle(B, 2, 4)))];
+    let lost = registry.cas(&A, 2, &after(&second, 4)).unwrap();
+    assert_eq!(lost, conflict(A, Some(rival.clone())), "not on a Handle that is not there");
+    let both = [swap(A, 2, Some(after(&rival, 4))), swap(B, 1, Some(handle(B, 2, 4)))];
     match registry.cas_many(&both).unwrap() {
         Outcome::Unsupported => return,
         outcome => assert_eq!(outcome, conflict(B, None)),
@@ -117,19 +125,23 @@ fn redb_keeps_what_it_answered_over_a_crash() {
     for seed in 0..20 {
         let disk = MemoryDisk::new(seed);
         let mut registry = RedbRegistry::open(&disk, &[]).unwrap();
-        for version in 1..=3 {
-            assert_eq!(registry.cas(&A, version - 1, &handle(A, version, 1)).unwrap(), Outcome::Swapped);
+        let mut newest = handle(A, 1, 1);
+        assert_eq!(registry.cas(&A, 0, &newest).unwrap(), Outcome::Swapped);
+        for version in 1..3 {
+            newest = after(&newest, 1);
+            assert_eq!(registry.cas(&A, version, &newest).unwrap(), Outcome::Swapped);
         }
         disk.crash();
         drop(registry);
         let mut registry = RedbRegistry::open(&disk, &[]).unwrap();
-        assert_eq!(registry.get(&A).unwrap(), Some(handle(A, 3, 1)), "seed {seed}");
+        assert_eq!(registry.get(&A).unwrap(), Some(newest), "seed {seed}");
     }
 }
 
 #[test]
 fn redb_that_crashes_within_a_swap_has_the_old_handle_or_the_new() {
-    let (old, new) = (handle(A, 1, 1), handle(A, 2, 2));
+    let old = handle(A, 1, 1);
+    let new = after(&old, 2);
     for call in 0.. {
         let disk = MemoryDisk::new(call);
         let mut registry = RedbRegistry::open(&disk, std::slice::from_ref(&old)).unwrap();

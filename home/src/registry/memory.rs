@@ -113,8 +113,7 @@ impl Contents {
     }
 
     fn swap(&mut self, swaps: &[Swap]) -> Outcome {
-        let version = |swap: &Swap| self.current(&swap.space).map_or(0, |handle| handle.version);
-        if let Some(swap) = swaps.iter().find(|swap| version(swap) != swap.expect) {
+        if let Some(swap) = swaps.iter().find(|swap| !swap.is_met_by(self.current(&swap.space))) {
             let current = self.current(&swap.space).cloned().map(Box::new);
             return Outcome::Conflict { space: swap.space, current };
         }

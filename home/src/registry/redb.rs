@@ -174,7 +174,7 @@ impl RedbRegistry {
             let mut table = transaction.open_table(HANDLES).map_err(failed("write"))?;
             for swap in swaps {
                 let current = read(&table, &swap.space)?;
-                if current.as_ref().map_or(0, |handle| handle.version) != swap.expect {
+                if !swap.is_met_by(current.as_ref()) {
                     return Ok(Outcome::Conflict { space: swap.space, current: current.map(Box::new) });
                 }
             }

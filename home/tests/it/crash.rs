@@ -192,14 +192,34 @@ fn a_restored_home_signs_nothing_until_it_has_met_what_the_registry_holds() {
 }
 
 #[test]
+fn a_restored_home_that_hears_of_a_newer_handle_of_its_own_signs_nothing_before_it_has_it() {
+    let (mut owner, mut device) = restored(fallen_back);
+    owner.device.put(NOW, "c", "1");
+    let mut forged = device.replica.base().clone();
+    forged.version += 5;
+    owner.home.hear(&owner.device.replica, &forged);
+    let heard = device.replica.base().clone();
+    owner.home.hear(&owner.device.replica, &heard);
+    let behind = owner.home.batch(&mut owner.device.replica, NOW, &mut owner.registry);
+    assert!(matches!(&behind, Err(Error::Behind { handle }) if **handle == heard), "{behind:?}");
+    meet(NOW, &mut owner.device, &mut device);
+    assert_eq!(owner.batch(NOW), Some(device.version() + 1));
+    meet(NOW, &mut owner.device, &mut device);
+    assert_converged(&owner.device, &device);
+}
+
+/// A registry that was restored from the same backup as the home.
+fn fallen_back(mut registry: MemoryRegistry) -> MemoryRegistry {
+    for _ in 0..2 {
+        registry.plan(Mishap::Regress);
+        registry.get(&crdt::SpaceId([0; 32])).unwrap();
+    }
+    registry
+}
+
+#[test]
 fn a_home_restored_with_its_registry_goes_on_from_what_a_device_brings() {
-    let (mut owner, mut device) = restored(|mut registry| {
-        for _ in 0..2 {
-            registry.plan(Mishap::Regress);
-            registry.get(&crdt::SpaceId([0; 32])).unwrap();
-        }
-        registry
-    });
+    let (mut owner, mut device) = restored(fallen_back);
     meet(NOW, &mut owner.device, &mut device);
     owner.device.put(NOW, "c", "1");
     assert_eq!(owner.batch(NOW), Some(device.version() + 1));

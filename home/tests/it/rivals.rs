@@ -1,8 +1,10 @@
 //! Two homes of one space, and a registry that loses answers: one Handle per version, and no commit lost.
 
-use home::{Error, MemoryRegistry, Mishap, Verdict};
+use std::collections::BTreeSet;
 
-use crate::world::{Device, NOW, Owner, assert_converged, fingerprint, meet, open_home};
+use home::{Error, MemoryRegistry, Mishap, Registry, Verdict};
+
+use crate::world::{Device, Link, NOW, Owner, assert_converged, fingerprint, meet, open_home};
 
 /// A second home of the same space: the first one's folder, copied while it ran, and claimed.
 fn rival(owner: &Owner) -> Owner {
@@ -111,4 +113,185 @@ fn a_registry_that_fell_back_gets_its_handle_again() {
     assert_eq!(owner.batch(NOW), Some(3));
     assert_eq!(owner.registered(), 3);
     assert_one_history(&owner.registry, &owner);
+}
+
+#[test]
+fn a_handle_is_not_made_on_one_that_the_registry_does_not_hold() {
+    let mut ours = Owner::found();
+    ours.device.put(NOW, "ours", "1");
+    let mut theirs = rival(&ours);
+    ours.batch(NOW).unwrap();
+    theirs.registry.plan(Mishap::Regress);
+    theirs.device.put(NOW, "theirs", "1");
+    assert_eq!(theirs.batch(NOW), Some(2), "it has never heard of the one that was lost");
+    ours.device.put(NOW, "more", "1");
+    let alarm = ours.home.batch(&mut ours.device.replica, NOW, &mut ours.registry);
+    assert!(matches!(alarm, Err(Error::TwoHandles { version: 2 })), "{alarm:?}");
+    assert_eq!(ours.device.get("ours").as_deref(), Some("1"), "nothing is lost by it");
+    assert_one_history(&ours.registry, &theirs);
+}
+
+#[test]
+fn a_copy_that_went_its_own_way_is_an_alarm_and_takes_nothing_from_anybody() {
+    let mut ours = Owner::found();
+    let mut theirs = rival(&ours);
+    // As if each had a registry of its own.
+    theirs.registry = MemoryRegistry::new();
+    theirs.registry.cas(&theirs.device.replica.space(), 0, theirs.device.replica.base()).unwrap();
+    ours.device.put(NOW, "ours", "1");
+    ours.batch(NOW).unwrap();
+    for n in 0..3 {
+        theirs.device.put(NOW, &format!("theirs {n}"), "1");
+        theirs.batch(NOW).unwrap();
+    }
+    let mut link = Link::new(NOW, &ours.device, &theirs.device);
+    link.run(NOW, &mut ours.device, &mut theirs.device);
+    let errors = link.errors(&ours.device, &theirs.device);
+    assert!(errors.iter().any(|error| error.contains("two different handles")), "{errors:?}");
+    assert_eq!((ours.device.version(), theirs.device.version()), (2, 4), "each keeps its own");
+    assert_eq!(ours.device.get("ours").as_deref(), Some("1"));
+}
+
+/// Numbers that look like chance, the same for the same seed.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
+
+/// Two homes and a device, and all that was written.
+struct Race {
+    /// Each is there but while it starts again.
+    homes: [Option<Owner>; 2],
+    device: Device,
+    written: BTreeSet<String>,
+}
+
+impl Race {
+    fn begin() -> Race {
+        let mut ours = Owner::found();
+        let device = ours.join("device");
+        let theirs = rival(&ours);
+        Race { homes: [Some(ours), Some(theirs)], device, written: BTreeSet::new() }
+    }
+
+    fn step(&mut self, chance: &mut Chance, n: usize) {
+        let home = usize::try_from(chance.below(2)).unwrap();
+        let key = format!("k{n}");
+        match chance.below(12) {
+            0..3 => {
+                self.home(home).device.put(NOW, &key, "v");
+                self.written.insert(key);
+            }
+            3 => {
+                self.device.put(NOW, &key, "v");
+                self.written.insert(key);
+            }
+            4..7 => self.batch(home),
+            7 => self.meet_homes(),
+            8 => self.meet_device(home),
+            9 | 10 => {
+                let mishaps =
+                    [Mishap::Down, Mishap::LostAnswer, Mishap::LostRequest, Mishap::Late(1), Mishap::Late(3)];
+                let mishap = mishaps[usize::try_from(chance.below(5)).unwrap()];
+                self.home(home).registry.plan(mishap);
+            }
+            _ => self.crash(home),
+        }
+    }
+
+    /// A home may be behind, or not know; it is never wrong.
+    fn batch(&mut self, home: usize) {
+        let Owner { device, home, registry } = self.home(home);
+        match home.batch(&mut device.replica, NOW, registry) {
+            Ok(_) | Err(Error::Unavailable | Error::InDoubt { .. } | Error::Behind { .. }) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    fn meet_homes(&mut self) {
+        let [Some(ours), Some(theirs)] = &mut self.homes else { panic!("both run") };
+        meet(NOW, &mut ours.device, &mut theirs.device);
+    }
+
+    fn meet_device(&mut self, home: usize) {
+        let home = self.homes[home].as_mut().expect("it runs");
+        meet(NOW, &mut self.device, &mut home.device);
+    }
+
+    fn home(&mut self, home: usize) -> &mut Owner {
+        self.homes[home].as_mut().expect("it runs")
+    }
+
+    fn crash(&mut self, home: usize) {
+        let place = fingerprint(if home == 0 { "folder" } else { "rival" });
+        let Owner { device, mut registry, .. } = self.homes[home].take().expect("it runs");
+        let mut device = device.crash();
+        let role = open_home(&mut device, place, &mut registry);
+        self.homes[home] = Some(Owner { device, home: role, registry });
+    }
+
+    /// Everybody meets everybody until there is nothing more to say.
+    fn settle(&mut self) {
+        for _ in 0..12 {
+            for home in 0..2 {
+                self.batch(home);
+                self.meet_device(home);
+            }
+            self.meet_homes();
+        }
+    }
+
+    fn check(&self, seed: u64) {
+        let [Some(ours), Some(theirs)] = &self.homes else { panic!("both run") };
+        assert_converged(&ours.device, &theirs.device);
+        assert_converged(&ours.device, &self.device);
+        assert_one_history(&ours.registry, ours);
+        for key in &self.written {
+            assert_eq!(self.device.get(key).as_deref(), Some("v"), "seed {seed}: {key}");
+        }
+    }
+}
+
+#[test]
+fn whatever_a_registry_does_but_forget_two_homes_lose_no_commit_and_sign_no_version_twice() {
+    for seed in 0..40 {
+        let (mut race, mut chance) = (Race::begin(), Chance(seed));
+        for n in 0..60 {
+            race.step(&mut chance, n);
+        }
+        race.settle();
+        race.check(seed);
+    }
+}
+
+#[test]
+fn a_registry_that_forgets_at_any_time_costs_one_home_nothing() {
+    for seed in 0..40 {
+        let (mut owner, mut chance) = (Owner::found(), Chance(seed));
+        let mut device = owner.join("device");
+        for n in 0..40 {
+            match chance.below(6) {
+                0 | 1 => owner.device.put(NOW, &format!("k{n}"), "v"),
+                2 => device.put(NOW, &format!("d{n}"), "v"),
+                3 => owner.registry.plan(Mishap::Regress),
+                4 => meet(NOW, &mut device, &mut owner.device),
+                _ => drop(owner.batch(NOW)),
+            }
+        }
+        for _ in 0..10 {
+            meet(NOW, &mut device, &mut owner.device);
+            owner.batch(NOW);
+        }
+        meet(NOW, &mut device, &mut owner.device);
+        assert_converged(&device, &owner.device);
+        owner.device.put(NOW, "last", "v");
+        owner.batch(NOW);
+        assert_eq!(owner.registered(), owner.device.version(), "seed {seed}");
+    }
 }

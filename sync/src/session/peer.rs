@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crdt::{Time, WriterId};
+use crdt::{Handle, Time, WriterId};
 
 use super::Config;
 use crate::frame::{FEATURE_FORKS, Hello, Mode};
@@ -22,6 +22,8 @@ pub(super) struct Peer {
     /// The newest base it is known to have; its Handles' order is total, so a newer one covers all of an
     /// older.
     pub(super) base: u64,
+    /// The base it opened with, where that is newer than ours, until our owner has heard of it.
+    pub(super) heard: Option<Handle>,
     /// The newest ring it is known to have.
     pub(super) ring: u64,
     /// How far it durably has each writer. Absent, or below its base: as far as the base.
@@ -50,6 +52,7 @@ impl Peer {
             hello: None,
             mode: Mode::Full,
             base: 0,
+            heard: None,
             ring: 0,
             has: BTreeMap::new(),
             covered: BTreeMap::new(),
