@@ -33,7 +33,12 @@ pub(crate) async fn join(
 ) -> Result<Arc<Space>, Problem> {
     let space = ticket.genesis.space();
     if let Some(space) = daemon.spaces.by_id(&space) {
-        return join_again(daemon, &space, ticket, timeout).await;
+        if space.membership() != Membership::Member {
+            return join_again(daemon, &space, ticket, timeout).await;
+        }
+        let detail = format!("space {} is here already, as {}", space.id, space.name);
+        return Err(Problem::new(StatusCode::CONFLICT, "already-joined", detail)
+            .cure("this device is a member: strandline space show"));
     }
     if let Some(name) = name {
         crate::space::check_name(name).map_err(Problem::usage)?;
@@ -61,8 +66,6 @@ pub(crate) async fn join(
 }
 
 /// A device that was taken out, or left, comes back to what it holds: everything it wrote meanwhile goes along.
-///
-/// For one that is a member still the ticket costs nothing, and is good for the addresses in it.
 async fn join_again(
     daemon: &Arc<Daemon>,
     space: &Arc<Space>,

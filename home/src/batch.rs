@@ -256,7 +256,9 @@ fn raise(registry: &mut impl Registry, from: u64, base: &Handle) -> Result<(), E
     match registry.cas(&base.space, from, base)? {
         Outcome::Swapped => Ok(()),
         // What it fell back to is not what the base was made on.
-        Outcome::Conflict { current: Some(current), .. } if current.version + 1 == base.version => {
+        Outcome::Conflict { current: Some(current), .. }
+            if current.version + 1 == base.version && current.hash() != base.prev =>
+        {
             Err(Error::TwoHandles { version: current.version })
         }
         _ => Err(Error::InDoubt { version: base.version }),

@@ -1,6 +1,6 @@
-//! Cuts that follow from what is folded: what was taken as never coming must never come.
+//! Cuts that follow from what is folded or proven: what was taken as never coming must never come.
 
-use crdt::{CommitId, Time, Tip, WriterId, system};
+use crdt::{CommitId, Evidence, Time, Tip, WriterId, system};
 use disk::Disk;
 use replica::{Cut, HomeWrite, Reason, Replica};
 
@@ -11,7 +11,8 @@ use crate::home::Home;
 const CUTS_MAX: usize = 5_000;
 
 impl Home {
-    /// Writes a row for each writer that a commit folded here takes as ended, and that has none as low yet.
+    /// Writes a row for each writer that a commit folded here takes as ended or that something is proven against, and that
+    /// has none as low yet.
     ///
     /// In the very Handle that covers the fold: a grant, a floor or another home's Handle could otherwise let the rest of
     /// the writer in after what was to remove it.
@@ -24,7 +25,15 @@ impl Home {
         let ended: Vec<WriterId> = replica.ended().iter().take(CUTS_MAX).copied().collect();
         let mut writes = Vec::new();
         for writer in &ended {
-            writes.extend(cut(replica, writer)?);
+            writes.extend(cut(replica, writer, Reason::Absent)?);
+        }
+        // What is proven ends a writer here; the row ends it for whoever never sees the proof.
+        for (proof, evidence) in replica.evidence().iter().take(CUTS_MAX) {
+            let reason = match evidence.as_ref() {
+                Evidence::Fork(_) => Reason::Fork,
+                Evidence::TakenBack(_) => Reason::TakenBack,
+            };
+            writes.extend(cut(replica, &proof.writer, reason)?);
         }
         if !writes.is_empty() {
             self.write(replica, now, writes)?;
@@ -35,7 +44,7 @@ impl Home {
 }
 
 /// The row that a writer needs; none: it has one as low.
-fn cut<D: Disk>(replica: &Replica<D>, writer: &WriterId) -> Result<Option<HomeWrite>, Error> {
+fn cut<D: Disk>(replica: &Replica<D>, writer: &WriterId, reason: Reason) -> Result<Option<HomeWrite>, Error> {
     let snapshot = replica.snapshot();
     let tip = snapshot.tip(writer)?.unwrap_or(Tip::START);
     // Where nothing bounds it, it was met by the floor: nothing of it was ever covered.
@@ -44,6 +53,6 @@ fn cut<D: Disk>(replica: &Replica<D>, writer: &WriterId) -> Result<Option<HomeWr
         return Ok(None);
     }
     let id = if tip.seq == seq { tip.id } else { CommitId::ZERO };
-    let row = Cut { seq, tip: id, reason: Reason::Absent as u64 };
+    let row = Cut { seq, tip: id, reason: reason as u64 };
     Ok(Some(HomeWrite { coll: system::cut(), key: Cut::key(writer), value: Some(row.encode()) }))
 }

@@ -125,6 +125,30 @@ fn what_a_fold_took_as_never_coming_is_cut_in_the_same_handle_and_stays_so() {
 }
 
 #[test]
+fn a_home_that_holds_proof_of_a_fork_publishes_the_cut_and_covers_nothing_beyond_it() {
+    let mut owner = Owner::found();
+    let mut a = owner.join("a").restart();
+    // The same run twice: a machine that was resumed twice, or a liar.
+    let mut twin = Device::open("a", a.disk.copy(), a.key.clone(), a.starts);
+    a.put(NOW, "k", "one");
+    twin.put(NOW, "k", "other");
+    let writer = a.replica.snapshot().writers_of(&a.key.id()).unwrap()[0].0;
+    meet(NOW, &mut a, &mut owner.device);
+    try_to_meet(&mut twin, &mut owner.device);
+    assert!(!owner.device.replica.evidence().is_empty(), "it has seen both");
+
+    owner.device.put(NOW, "more", "1");
+    owner.batch(NOW).unwrap();
+    let snapshot = owner.device.replica.snapshot();
+    let row = snapshot.cut(&writer).unwrap().expect("whoever has no proof hears of it too");
+    assert_eq!(row.seq, 0);
+    assert_eq!(snapshot.tip(&writer).unwrap(), None, "nothing of it is covered");
+    owner.device.put(NOW, "again", "1");
+    owner.batch(NOW).unwrap();
+    assert_eq!(owner.device.replica.snapshot().cut(&writer).unwrap(), Some(row), "written once");
+}
+
+#[test]
 fn the_home_takes_out_neither_itself_nor_a_stranger() {
     let mut owner = Owner::found();
     let (me, stranger) = (owner.device.key.id(), DeviceKey::from_seed(seed("stranger")).id());

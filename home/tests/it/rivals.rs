@@ -164,6 +164,14 @@ impl Chance {
     }
 }
 
+/// A home may be behind, or not know; it is never wrong.
+fn batch_or_wait(owner: &mut Owner) {
+    match owner.home.batch(&mut owner.device.replica, NOW, &mut owner.registry) {
+        Ok(_) | Err(Error::Unavailable | Error::InDoubt { .. } | Error::Behind { .. }) => {}
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
 /// Two homes and a device, and all that was written.
 struct Race {
     /// Each is there but while it starts again.
@@ -205,13 +213,8 @@ impl Race {
         }
     }
 
-    /// A home may be behind, or not know; it is never wrong.
     fn batch(&mut self, home: usize) {
-        let Owner { device, home, registry } = self.home(home);
-        match home.batch(&mut device.replica, NOW, registry) {
-            Ok(_) | Err(Error::Unavailable | Error::InDoubt { .. } | Error::Behind { .. }) => {}
-            Err(error) => panic!("{error:?}"),
-        }
+        batch_or_wait(self.home(home));
     }
 
     fn meet_homes(&mut self) {
@@ -281,17 +284,19 @@ fn a_registry_that_forgets_at_any_time_costs_one_home_nothing() {
                 2 => device.put(NOW, &format!("d{n}"), "v"),
                 3 => owner.registry.plan(Mishap::Regress),
                 4 => meet(NOW, &mut device, &mut owner.device),
-                _ => drop(owner.batch(NOW)),
+                _ => batch_or_wait(&mut owner),
             }
         }
         for _ in 0..10 {
             meet(NOW, &mut device, &mut owner.device);
-            owner.batch(NOW);
+            batch_or_wait(&mut owner);
         }
         meet(NOW, &mut device, &mut owner.device);
         assert_converged(&device, &owner.device);
-        owner.device.put(NOW, "last", "v");
-        owner.batch(NOW);
+        for n in 0..40 {
+            owner.device.put(NOW, &format!("last {n}"), "v");
+            batch_or_wait(&mut owner);
+        }
         assert_eq!(owner.registered(), owner.device.version(), "seed {seed}");
     }
 }
