@@ -79,6 +79,10 @@ impl World {
         let pending = std::mem::take(&mut copy.pending);
         for (dot, latest) in pending {
             self.spaces[space].book.acknowledge(dot, machine);
+            if self.machines[machine].is_rotten {
+                // A folder whose newest manifest is damaged opens from the one before, without what came since.
+                self.spaces[space].book.forgive(machine);
+            }
             self.note(machine, What::Acknowledges { space, dot });
             if let Some(commit) = self.spaces[space].book.commit(&dot) {
                 let name = self.name(machine, space);
