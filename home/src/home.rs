@@ -189,10 +189,11 @@ impl Home {
         if pins.is_empty() { Ok(()) } else { self.write(replica, now, pins) }
     }
 
-    /// What is left for the next Handle: names that are yet to be pinned will be one commit more.
+    /// What is left for the next Handle: names that are yet to be pinned will be one commit more, and so will cuts.
     pub(crate) fn outstanding<D: Disk>(&self, replica: &Replica<D>) -> Uncovered {
         let uncovered = uncovered(replica);
-        Uncovered { commits: uncovered.commits + u64::from(self.has_more_names), ..uncovered }
+        let coming = u64::from(self.has_more_names) + u64::from(!replica.ended().is_empty());
+        Uncovered { commits: uncovered.commits + coming, ..uncovered }
     }
 }
 

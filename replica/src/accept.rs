@@ -54,6 +54,18 @@ struct Bound {
 impl<D: Disk> Replica<D> {
     /// Validates a unit and folds what is new of it into pending. All of it, or nothing.
     pub(crate) fn accept_unit(&mut self, now: Time, incoming: Incoming) -> Result<Accepted, Refusal> {
+        match self.disputed(&incoming) {
+            Ok(None) => {}
+            Ok(Some(writer)) => {
+                // Its author hears of it with the Handle that cuts it, and only then is it refused.
+                self.ended.insert(writer);
+                return Ok(Accepted::NotReady);
+            }
+            Err(error) => {
+                self.last_error = Some(error.to_string());
+                return Ok(Accepted::NotReady);
+            }
+        }
         let checked = self.check_unit(&incoming).and_then(|checked| {
             // What is proven meanwhile may change what is ready.
             if self.learn_taken_back(now, &incoming)? { self.check_unit(&incoming) } else { Ok(checked) }

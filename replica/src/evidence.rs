@@ -156,7 +156,7 @@ impl<D: Disk> Replica<D> {
 }
 
 /// What a writer's first commit and those behind it in a unit take back.
-fn taken_back(first: &Commit, incoming: &Incoming) -> Option<TakenBack> {
+pub(crate) fn taken_back(first: &Commit, incoming: &Incoming) -> Option<TakenBack> {
     let open = first.header().open.as_ref().filter(|open| open.reissues.is_some())?;
     let writer = first.dot().writer;
     let seal = incoming.seals.iter().find(|seal| seal.writer == writer)?;

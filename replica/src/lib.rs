@@ -18,6 +18,7 @@ mod collection;
 mod create;
 mod cuts;
 mod describe;
+mod dispute;
 mod drops;
 mod error;
 mod evidence;

@@ -7,4 +7,5 @@ mod joining;
 mod meeting;
 mod removal;
 mod rivals;
+mod twice;
 mod world;
