@@ -161,8 +161,9 @@ impl<D: Disk> Replica<D> {
                 covered.new_home.push(commit.clone());
             }
         }
-        // Whether these are the home's own is for the roots to say: they are signed.
-        Ok(last.seq == tip.seq)
+        // Another commit than the one named is its sender's, and no difference between the home and us. Whether the one
+        // named is the home's own is for the roots to say: they are signed.
+        Ok((last.seq, last.id) == (tip.seq, tip.id))
     }
 
     /// A commit of the log.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use btree::{Fresh, Hash, Kind, Nodes, Salt, Value, empty_root};
 use crdt::{
     BlobRef, Body, Class, Commit, CommitId, Handle, Header, Hlc, Mutation, Op, Open, Payload, Seal, WriterId,
+    system,
 };
 use disk::MemoryDisk;
-use replica::Roots;
+use replica::{HomeWrite, Roots};
 use sync::{Accepted, Adoption, ByeCode, Incoming, NackCode, Offer, Store, StoreError};
 
 use crate::space::{
@@ -91,6 +92,22 @@ fn a_false_tip_in_a_list_of_changes_leads_to_a_fetch_and_not_to_a_fork() {
         tip.id = CommitId([9; 32]);
     }
     assert!(matches!(device.adopt(NOW, offer), Ok(Adoption::Fetch(wanted)) if !wanted.is_empty()));
+    deliver_handle(NOW, &mut home, &mut device);
+    assert_eq!(device.handle(), home.handle());
+}
+
+#[test]
+fn a_changed_commit_of_the_home_leads_to_a_fetch_and_not_to_an_alarm() {
+    let (space, mut home, mut device) = pair();
+    let name = HomeWrite { coll: system::name(), key: key("n"), value: Some(vec![1; 16]) };
+    home.home_commit(NOW, [3; 8], space.home.public(), vec![name]).unwrap();
+    space.anchor(NOW, &mut home);
+    let mut offer = home.offer(1);
+    let mut body = offer.home_commits[0].body().clone();
+    body.mutations[0].op = Op::Put(Payload::Inline(vec![2; 16]));
+    offer.home_commits[0] = Commit::new(offer.home_commits[0].header().clone(), body).unwrap().into();
+    let outcome = device.adopt(NOW, offer);
+    assert!(matches!(&outcome, Ok(Adoption::Fetch(wanted)) if !wanted.is_empty()), "{outcome:?}");
     deliver_handle(NOW, &mut home, &mut device);
     assert_eq!(device.handle(), home.handle());
 }
