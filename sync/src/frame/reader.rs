@@ -47,6 +47,11 @@ impl FrameReader {
         self.bytes[self.start..].get(HEADER_LEN - 1).copied()
     }
 
+    /// Bytes kept until they make a frame.
+    pub fn held_len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
     /// Whether a frame has begun and not ended.
     pub fn is_within_frame(&self) -> bool {
         self.start < self.bytes.len()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crdt::{CommitId, Time, WriterId};
 
 use super::Session;
-use super::peer::{Opening, WRITERS_MAX};
+use super::peer::{Opening, ROW_LEN, WRITERS_MAX};
 use crate::frame::{Cover, CoverRow, Mode, Open, ROWS_MAX, Yours};
 use crate::store::{Located, TailRow};
 use crate::{Error, Frame, Store};
@@ -53,6 +53,11 @@ impl Greeting {
     /// Whether every page of our Open is gone.
     pub(super) fn is_sent(&self) -> bool {
         matches!(self.step, Step::Done)
+    }
+
+    /// Bytes kept, roughly.
+    pub(super) fn held_len(&self) -> usize {
+        self.owed.len() * (ROW_LEN + CommitId::LEN)
     }
 
     /// The peer is told how far we have this writer, since what it sent of it was dropped.

@@ -26,6 +26,9 @@ const DATA_LEN: usize = 256 << 10;
 /// one end first, this one goes on after so long.
 const RETRY_MS: u64 = 2_000;
 
+/// What the name of one node costs to remember, with its place in a list.
+const NODE_LEN: usize = 64;
+
 /// The asking half of a fetch. Which nodes are missing is the store's to say, level by level.
 #[derive(Debug)]
 pub(super) struct Fetch {
@@ -42,6 +45,11 @@ pub(super) struct Fetch {
 impl Fetch {
     pub(super) fn new() -> Fetch {
         Fetch { version: 0, offer: None, retry_at: None, wanted: BTreeSet::new(), asked: BTreeMap::new() }
+    }
+
+    /// Bytes kept, roughly.
+    pub(super) fn held_len(&self) -> usize {
+        self.missing() * NODE_LEN
     }
 
     /// Nodes known to be missing.
@@ -107,6 +115,11 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn new() -> Serve {
         Serve { nodes: VecDeque::new(), blobs: VecDeque::new(), missing: Vec::new() }
+    }
+
+    /// Bytes kept, roughly.
+    pub(super) fn held_len(&self) -> usize {
+        (self.nodes.len() + self.blobs.len() + self.missing.len()) * NODE_LEN
     }
 
     pub(super) fn handle_want(&mut self, want: Want) -> Result<(), Error> {

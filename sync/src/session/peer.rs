@@ -14,6 +14,9 @@ pub(super) const WRITERS_MAX: usize = 262_144;
 /// Writers whose watermark is still told after a base has covered them: what a person looks at.
 const COVERED_MAX: usize = 1_024;
 
+/// What one writer of a peer costs to remember, with its place in a map.
+pub(super) const ROW_LEN: usize = 64;
+
 /// What the peer said, and what follows from what it sent.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -117,6 +120,11 @@ impl Peer {
     /// Forgets what it has: a new Open says it again.
     pub(super) fn forget_rows(&mut self) {
         self.has.clear();
+    }
+
+    /// Bytes kept, roughly.
+    pub(super) fn held_len(&self) -> usize {
+        (self.has.len() + self.covered.len()) * ROW_LEN
     }
 
     fn bounded(&self) -> Result<(), Error> {

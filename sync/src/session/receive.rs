@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crdt::{Time, WriterId};
 
 use super::Session;
+use super::peer::ROW_LEN;
 use crate::frame::{Ack, BLOBS_LEN_MAX, BlobData, Commits, DETAIL_LEN_MAX, Nack, NackCode, ROWS_MAX};
 use crate::store::{Accepted, Incoming, Refusal};
 use crate::{Error, Frame, Store};
@@ -49,6 +50,11 @@ impl Receiver {
         }
         self.blobs.push(blob.bytes);
         Ok(())
+    }
+
+    /// Bytes kept, roughly.
+    pub(super) fn held_len(&self) -> usize {
+        self.blobs_len + self.owed.len() * ROW_LEN + self.nacks.len() * (ROW_LEN + DETAIL_LEN_MAX)
     }
 
     pub(super) fn next_nack(&mut self) -> Option<Frame> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crdt::{Time, Tip, WriterId};
 
+use super::peer::{ROW_LEN, WRITERS_MAX};
 use super::{Config, Session};
 use crate::frame::{
     Ack, BLOB_INLINE_MAX, BLOB_LEN_MAX, BLOBS_LEN_MAX, BLOBS_MAX, BlobData, Commits, FRAME_LEN_MAX,
@@ -16,6 +17,9 @@ use crate::{Error, Frame, Store};
 /// may take a fetch to get, and until then every unit would be dropped.
 const PAUSE_MS: u64 = 250;
 const PAUSE_MAX_MS: u64 = 30_000;
+
+/// Refused commits whose reason is kept.
+const DETAILS_MAX: usize = 1_024;
 
 /// Room that is kept in a frame for what is not commits: array heads and seals of 256 writers.
 const COMMITS_LEN_MAX: usize = FRAME_LEN_MAX - (64 << 10);
@@ -70,6 +74,12 @@ impl Sender {
             paused_until: None,
             is_drained: false,
         }
+    }
+
+    /// Bytes kept, roughly.
+    pub(super) fn held_len(&self) -> usize {
+        let details: usize = self.refused.values().map(|nack| nack.detail.len()).sum();
+        (self.sent.len() + self.refused.len()) * ROW_LEN + details
     }
 
     pub(super) fn flying_len(&self) -> usize {
@@ -269,13 +279,17 @@ impl Session {
 
     /// The peer does not take a commit: nothing more of its writer is sent, in this session or until what the refusal
     /// rests on has changed.
-    pub(super) fn handle_nack(&mut self, nack: Nack) -> Result<(), Error> {
+    pub(super) fn handle_nack(&mut self, mut nack: Nack) -> Result<(), Error> {
         let writer = nack.writer;
+        // Texts for a person to read; a peer that refuses more writers than that is not listened to word by word.
+        if self.sender.refused.len() >= DETAILS_MAX {
+            nack.detail = String::new();
+        }
         self.sender.land(|flight| flight.ends.contains_key(&writer));
         self.sender.refused.insert(writer, nack);
         self.sender.sent.insert(writer, u64::MAX);
-        if self.sender.refused.len() > super::peer::WRITERS_MAX {
-            return Err(Error::Flood { what: "nacks", max: super::peer::WRITERS_MAX });
+        if self.sender.refused.len() > WRITERS_MAX {
+            return Err(Error::Flood { what: "nacks", max: WRITERS_MAX });
         }
         Ok(())
     }

@@ -135,6 +135,18 @@ impl Session {
         }
     }
 
+    /// Bytes that this session keeps for its peer, roughly: what came and is not taken yet, what is owed to it, and what
+    /// is known of it. Bounded whatever the peer sends.
+    pub fn held_len(&self) -> usize {
+        self.reader.held_len()
+            + self.peer.held_len()
+            + self.greeting.held_len()
+            + self.receiver.held_len()
+            + self.sender.held_len()
+            + self.fetch.held_len()
+            + self.serve.held_len()
+    }
+
     /// Whether the peer is known to lack nothing of ours.
     pub(super) fn is_drained(&self) -> bool {
         self.greeting.is_covered && self.sender.is_drained && self.sender.flying_len() == 0

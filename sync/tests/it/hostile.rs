@@ -218,3 +218,20 @@ fn an_open_that_never_ends_is_not_waited_for_however_alive_the_peer_is() {
     session.handle_bytes(NOW, &Frame::Open(open.clone()).encode(), &mut Model::new(1)).expect("a first page");
     assert_eq!(trickle(&mut session, &Frame::Open(open).encode()), Some(600));
 }
+
+#[test]
+fn texts_of_refusals_are_kept_up_to_a_limit() {
+    let mut model = Model::new(1);
+    let mut session = Session::new(Role::Listener, local(1, 2), NOW, Config::default());
+    let nack = |n: u64| {
+        let writer = crdt::WriterId::home(n.to_be_bytes());
+        let (seq, code, detail) = (1, sync::NackCode::Cut, "x".repeat(512));
+        Frame::Nack(sync::frame::Nack { writer, seq, code, detail })
+    };
+    for frame in after_greeting((0..5_000).map(nack)) {
+        session.handle_bytes(NOW, &frame.encode(), &mut model).expect("a peer may refuse what it wants");
+    }
+    let nacks = session.status(&model).nacks;
+    assert_eq!((nacks.len(), nacks.iter().filter(|nack| !nack.detail.is_empty()).count()), (5_000, 1_024));
+    assert!(session.held_len() < 2 << 20, "{}", session.held_len());
+}
