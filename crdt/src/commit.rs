@@ -10,6 +10,7 @@ mod validity;
 use std::fmt;
 
 use data_encoding::HEXLOWER;
+use planted::Bug;
 
 use crate::clock::Hlc;
 use crate::error::Error;
@@ -229,7 +230,8 @@ impl Commit {
 
     /// All dots that must have been seen before it can be folded: dependencies and superseded dots.
     pub fn needs(&self) -> impl Iterator<Item = &Dot> {
-        self.body.deps.iter().chain(self.body.mutations.iter().flat_map(|mutation| &mutation.supersedes))
+        let mutations = self.body.mutations.iter().filter(|_| !planted::is(Bug::NoImplicitDeps));
+        self.body.deps.iter().chain(mutations.flat_map(|mutation| &mutation.supersedes))
     }
 
     fn assemble(mut header: Header, body: Body) -> Commit {

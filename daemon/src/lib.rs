@@ -34,3 +34,5 @@ pub mod space;
 pub mod spaces;
 
 pub use embed::{Collection, Error, Replica, Space, Transaction};
+
+const _: () = assert!(!planted::SWITCH, "what ships has no planted bugs: build the simulator by itself");

@@ -13,6 +13,8 @@
 
 use std::io;
 
+use planted::Bug;
+
 mod crash;
 mod faults;
 mod memory;
@@ -76,8 +78,14 @@ pub trait File: Send + Sync {
         while written < bytes.len() {
             match self.write_at(&bytes[written..], offset + written as u64) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) if planted::is(Bug::IgnoreShortWrite) => break,
                 Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error)
+                    if error.kind() == io::ErrorKind::StorageFull && planted::is(Bug::IgnoreNoSpace) =>
+                {
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -6,6 +6,7 @@ use btree::Hash;
 use crdt::commit::{DEPS_MAX, MUTATIONS_MAX, SUPERSEDES_MAX};
 use crdt::{Body, Class, CollId, Commit, Dot, Header, Hlc, Mutation, Op, Open, Time, Tip, WriterId};
 use disk::Disk;
+use planted::Bug;
 use sync::frame::BLOBS_LEN_MAX;
 
 use crate::error::{CommitError, Error};
@@ -84,8 +85,11 @@ impl<D: Disk> Replica<D> {
     fn open_writer(&mut self, now: Time, class: Class) -> Result<(WriterId, Tip), Error> {
         loop {
             let (writer, tip) = self.author.writer(now, class, &mut self.clock);
-            if tip.seq > 0 || self.pending.tip(&writer)?.is_none() {
+            let Some(held) = self.pending.tip(&writer)?.filter(|_| tip.seq == 0) else {
                 return Ok((writer, tip));
+            };
+            if planted::is(Bug::ReuseWriter) {
+                return Ok((writer, held));
             }
             self.author.close(&writer);
         }

@@ -1,6 +1,7 @@
 //! Under which names this replica writes: a fresh writer for each open and class, never one of before.
 
 use crdt::{Class, Clock, CommitId, DeviceId, Time, Tip, WriterId};
+use planted::Bug;
 
 /// The writers of this open.
 ///
@@ -16,6 +17,7 @@ pub(crate) struct Author {
 
 impl Author {
     pub(crate) fn new(device: DeviceId, seed: [u8; 32]) -> Self {
+        let seed = if planted::is(Bug::ReuseWriter) { [0; 32] } else { seed };
         Self { device, seed, drawn: 0, open: [None; 3] }
     }
 

@@ -28,7 +28,8 @@ impl<D: Disk> Replica<D> {
             Origin::Founded { nodes: founded, .. } => write_founded(nodes, founded, &mut manifest)?,
             Origin::Joined => nodes,
         };
-        let (log, _) = Log::open(disk.within(WAL), Options::default(), manifest.opens)?;
+        let log_options = Options { segment_len_first: options.limits.segment_bytes, ..Options::default() };
+        let (log, _) = Log::open(disk.within(WAL), log_options, manifest.opens)?;
         // The manifest last: before it there is no replica here, and making it starts over.
         let slots = Slots::create(&disk)?;
         slots.write(0, &manifest.encode())?;

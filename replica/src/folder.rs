@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crdt::Time;
 use disk::Disk;
+use planted::Bug;
 use wal::Position;
 
 use crate::error::Error;
@@ -44,6 +45,9 @@ impl<D: Disk> Replica<D> {
         manifest.log_start = self.log_needed(&manifest);
         manifest.segments = self.segments_needed(&manifest);
         manifest.void.retain(|(_, to)| *to > manifest.log_start);
+        if planted::is(Bug::LogBeforeManifest) {
+            self.archive_log(manifest.log_start)?;
+        }
         let slot = 1 - self.slot;
         let body = manifest.encode();
         match self.slots.write(slot, &body) {

@@ -12,6 +12,8 @@ pub struct Limits {
     pub overlay_bytes: usize,
     /// Bytes of commits above the base at which new writes are refused.
     pub outbox_bytes: u64,
+    /// Bytes of the log's first segment; under load they double.
+    pub segment_bytes: u64,
     /// Bytes of covered segments kept for near peers.
     pub archive_bytes: u64,
     /// Bytes that dead nodes and values may take before packs are rewritten without them.
@@ -28,6 +30,7 @@ impl Default for Limits {
             overlay_bytes: 32 << 20,
             // Days of telemetry; a disk that fills up silently would be worse than a refusal that says so.
             outbox_bytes: 4 << 30,
+            segment_bytes: 256 << 10,
             archive_bytes: 64 << 20,
             waste_bytes: 64 << 20,
             // About 16 MiB of shared pointers at worst; an older transaction is told to retry.

@@ -40,7 +40,7 @@ impl<D: Disk> Replica<D> {
         };
         let in_slots = InSlots::read(&slots)?;
         let (sequence, opens) = in_slots.highest();
-        let (candidate, log, recovered) = open_newest(&disk, &in_slots, options.mode, opens + 1)?;
+        let (candidate, log, recovered) = open_newest(&disk, &in_slots, &options, opens + 1)?;
         let mut replica = assemble(disk, slots, &candidate, log, &options, lock)?;
         let mut replay = Replay::default();
         replica.replay(options.now, &mut replay)?;
@@ -109,16 +109,21 @@ fn lock<D: Disk>(disk: &D) -> Result<D::Lock, Error> {
 /// The newest manifest whose files are all there, with the log opened for it.
 ///
 /// A log that ends before a manifest's position was copied earlier than that manifest: an older one fits it.
-fn open_newest<D: Disk>(disk: &D, in_slots: &InSlots, mode: Mode, opens: u64) -> Result<Opening<D>, Error> {
+fn open_newest<D: Disk>(
+    disk: &D,
+    in_slots: &InSlots,
+    options: &OpenOptions,
+    opens: u64,
+) -> Result<Opening<D>, Error> {
     let mut refused = None;
     for candidate in &in_slots.all {
-        match open_one(disk, candidate, mode, opens)? {
+        match open_one(disk, candidate, options, opens)? {
             Ok(opened) => return Ok(opened),
             Err(missing) => drop(refused.get_or_insert(missing)),
         }
     }
     for candidate in copies(disk)? {
-        if let Ok(opened) = open_one(disk, &candidate, mode, opens)? {
+        if let Ok(opened) = open_one(disk, &candidate, options, opens)? {
             return Ok(opened);
         }
     }
@@ -134,17 +139,18 @@ type Missing = (String, u64);
 fn open_one<D: Disk>(
     disk: &D,
     candidate: &Candidate,
-    mode: Mode,
+    options: &OpenOptions,
     opens: u64,
 ) -> Result<Result<Opening<D>, Missing>, Error> {
     if let Some(missing) = candidate.first_missing(disk)? {
         return Ok(Err(missing));
     }
     let Manifest { log_start, position, .. } = candidate.manifest;
-    let options = Options { from: log_start, ..Options::default() };
-    let opened = match mode {
-        Mode::ReadWrite => Log::open(disk.within(WAL), options, opens),
-        Mode::ReadOnly => Log::open_read(disk.within(WAL), options),
+    let segment_len_first = options.limits.segment_bytes;
+    let log_options = Options { from: log_start, segment_len_first, ..Options::default() };
+    let opened = match options.mode {
+        Mode::ReadWrite => Log::open(disk.within(WAL), log_options, opens),
+        Mode::ReadOnly => Log::open_read(disk.within(WAL), log_options),
     };
     let short = Ok(Err((WAL.to_owned(), position.0 - log_start.0)));
     match opened {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crdt::view::lww::Losers;
 use crdt::{Class, Clock, CollId, CommitId, DeviceKey, Dot, Handle, Ring, SpaceId, Time, WriterId};
 use disk::Disk;
+use planted::Bug;
 use wal::{Log, Position};
 
 use crate::author::Author;
@@ -145,7 +146,13 @@ impl<D: Disk> Replica<D> {
         class: Class,
     ) -> Result<Committed, CommitError> {
         self.check_writable()?;
-        transaction.validate(&self.changes)?;
+        match transaction.validate(&self.changes) {
+            Err(refused) if planted::is(Bug::PublishBeforeValidate) => {
+                self.write_commit(now, transaction, class)?;
+                return Err(refused);
+            }
+            validated => validated?,
+        }
         self.write_commit(now, transaction, class)
     }
 
@@ -168,7 +175,9 @@ impl<D: Disk> Replica<D> {
     /// Makes everything pending durable, then visible, in one step.
     pub fn flush(&mut self) -> Result<Flushed, Error> {
         self.check_running()?;
-        if self.mode == Mode::ReadWrite {
+        if planted::is(Bug::AckBeforeFlush) {
+            self.visible_end = self.log.end();
+        } else if self.mode == Mode::ReadWrite {
             let flushed = self.log.flush();
             self.visible_end = self.stop_on_error(flushed)?;
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use btree::{Hash, Kind};
 use crdt::{Evidence, Handle, Proofs, SpaceId, Time, WriterId};
 use disk::Disk;
+use planted::Bug;
 use sync::frame::Shown;
 use sync::{
     Accepted, Adoption, ByeCode, Incoming, Located, Offer, Outgoing, Refusal, Store, StoreError, TailRow,
@@ -34,8 +35,9 @@ impl<D: Disk> Store for Replica<D> {
     }
 
     fn seen(&self, writer: &WriterId) -> u64 {
+        let view = if planted::is(Bug::AckPeerBeforeDurable) { &self.pending } else { &*self.visible.0 };
         // A tree that cannot be read here promises nothing: the peer sends again, and hears the same.
-        self.visible.0.tip(writer).ok().flatten().map_or(0, |tip| tip.seq)
+        view.tip(writer).ok().flatten().map_or(0, |tip| tip.seq)
     }
 
     fn anchored(&self, writer: &WriterId) -> u64 {

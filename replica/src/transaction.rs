@@ -6,6 +6,7 @@ use btree::{Hash, Kind};
 use crdt::commit::PAYLOAD_INLINE_MAX;
 use crdt::{BlobRef, CollId, Payload};
 use disk::Disk;
+use planted::Bug;
 
 use crate::changes::Changes;
 use crate::error::{CommitError, Error};
@@ -122,7 +123,12 @@ impl<D: Disk> Transaction<D> {
             },
             _ => range.clone(),
         };
-        self.reads.ranges.push(read.physical(coll));
+        if planted::is(Bug::ValidateReturnedOnly) {
+            let returned = found.iter().map(|(key, _)| [coll.as_bytes().as_slice(), key].concat());
+            self.reads.points.extend(returned);
+        } else {
+            self.reads.ranges.push(read.physical(coll));
+        }
         found.into_iter().map(|(key, payload)| Ok((key, self.value(&payload)?))).collect()
     }
 

@@ -1,6 +1,7 @@
 //! Reads the entries of an open log in order, each checked again.
 
 use disk::Disk;
+use planted::Bug;
 
 use crate::error::While;
 use crate::log::Log;
@@ -67,7 +68,18 @@ impl<'a, D: Disk> Entries<'a, D> {
         let name = || segment::name(source.start);
         let damaged = |damage| Error::Damaged { segment: name(), offset, damage };
         let read = source.window.record(offset);
-        let header = read.while_doing(Action::Read, &name())?.map_err(damaged)?;
+        let read = read.while_doing(Action::Read, &name())?;
+        if read.is_err()
+            && planted::is(Bug::SalvagePastHole)
+            && let Some(link) = self.link
+            && let Some((at, _)) =
+                source.window.after_hole(offset, link).while_doing(Action::Read, &name())?
+        {
+            (self.position, self.link) = (source.start + at - HEAD_LEN, None);
+            (*parts, *payload) = (Parts::default(), Vec::new());
+            return self.read_record(parts, payload);
+        }
+        let header = read.map_err(damaged)?;
         match self.link {
             Some(link) => parts.check(&header, link, self.position).map_err(damaged)?,
             None => parts.check_part(&header).map_err(damaged)?,

@@ -5,6 +5,7 @@
 use std::io;
 
 use disk::{Disk, File};
+use planted::Bug;
 
 use crate::error::While;
 use crate::record::{self, KIND_OPEN, Label, Link, PART_WHOLE};
@@ -133,6 +134,13 @@ fn check_last<D: Disk>(
     }
     if rest.is_some() && has_witness(&mut window, start, &extent).while_doing(Action::Read, &name)? {
         return damaged(extent.damage);
+    }
+    if rest.is_some() && planted::is(Bug::TornTailIsDamage) {
+        return damaged(extent.damage);
+    }
+    if let Some((_, last)) = rest.filter(|_| planted::is(Bug::KeepTornTail)) {
+        let written = last - HEAD_LEN;
+        return Ok((Tail { name, head, file, written, buffer: Vec::new(), file_len }, extent, None, proven));
     }
     let cut = rest.map(|(_, last)| Cut { segment: name.clone(), offset: extent.end, len: last - extent.end });
     let written = extent.end - HEAD_LEN;

@@ -3,6 +3,7 @@
 use std::io;
 
 use disk::File;
+use planted::Bug;
 
 use crate::Damage;
 use crate::record::{HEADER_LEN, Header, Link, PART_FIRST, PART_LAST, field};
@@ -142,6 +143,11 @@ impl<F: File> Window<F> {
         self.bytes(offset + HEADER_LEN as u64, header.len as usize)
     }
 
+    /// The first whole record of this life of the log behind a bad one, for those who would go on there.
+    pub(crate) fn after_hole(&mut self, bad_at: u64, link: Link) -> io::Result<Option<(u64, Header)>> {
+        self.search(bad_at + 1, |_, header| header.starts_entry() && header.seq > link.seq)
+    }
+
     /// The next whole record at or after `offset` that `wanted` accepts, whatever lies between.
     pub(crate) fn search(
         &mut self,
@@ -205,7 +211,16 @@ pub(crate) fn extent<F: File>(window: &mut Window<F>, start: u64, link: Link) ->
     loop {
         let header = match window.record(extent.bad_at)? {
             Ok(header) => header,
-            Err(damage) => return Ok(Extent { damage, ..extent }),
+            Err(damage) => {
+                if planted::is(Bug::SalvagePastHole)
+                    && let Some((at, header)) = window.after_hole(extent.bad_at, link)?
+                {
+                    (extent.bad_at, parts) = (at, Parts::default());
+                    link = Link { head: link.head, seq: header.seq, checksum: header.previous };
+                    continue;
+                }
+                return Ok(Extent { damage, ..extent });
+            }
         };
         if let Err(damage) = parts.check(&header, link, start + extent.bad_at - HEAD_LEN) {
             return Ok(Extent { damage, ..extent });

@@ -7,6 +7,7 @@
 use std::io;
 
 use disk::{Disk, File};
+use planted::Bug;
 
 use crate::error::While;
 use crate::record::{Link, NUMBER_MAX, field};
@@ -136,7 +137,9 @@ impl<F: File> Tail<F> {
         // The head comes after the zeros: a full disk never leaves a segment that looks begun.
         tail.file.write_all_at(&head.encode(), 0).while_doing(Action::Write, &tail.name)?;
         tail.file.flush().while_doing(Action::Flush, &tail.name)?;
-        disk.flush_dir("").while_doing(Action::Flush, &tail.name)?;
+        if !planted::is(Bug::NoDirectoryFlush) {
+            disk.flush_dir("").while_doing(Action::Flush, &tail.name)?;
+        }
         Ok(tail)
     }
 
@@ -189,7 +192,11 @@ impl<F: File> Tail<F> {
 
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         self.write_out()?;
-        self.file.flush().while_doing(Action::Flush, &self.name)
+        let flushed = match self.file.flush() {
+            Err(_) if planted::is(Bug::RetryFlush) => self.file.flush(),
+            flushed => flushed,
+        };
+        flushed.while_doing(Action::Flush, &self.name)
     }
 
     /// Gives back the zeros behind the last record of a segment that gets no more.

@@ -12,6 +12,8 @@ pub mod faults;
 pub mod isolation;
 pub mod link;
 pub mod machine;
+#[cfg(feature = "planted")]
+pub mod mutations;
 pub mod options;
 pub mod outcome;
 pub mod pipe;

@@ -75,6 +75,8 @@ pub fn limits(is_roomy: bool) -> Limits {
     Limits {
         overlay_entries: 24,
         overlay_bytes: 16 << 10,
+        // Where bugs are planted, the log has many segments: some of the bugs need a second one.
+        segment_bytes: if planted::SWITCH { 8 << 10 } else { Limits::default().segment_bytes },
         archive_bytes: 64 << 10,
         waste_bytes: 64 << 10,
         changes: 256,

@@ -6,7 +6,8 @@ use sim::{Broken, Fault, Keep, Options, Outcome};
 
 mod many;
 
-const USAGE: &str = "usage: sim --seed N [--trace] | sim --seeds N [--from N] [--jobs N]";
+const USAGE: &str =
+    "usage: sim --seed N [--trace] | sim --seeds N [--from N] [--jobs N] | sim mutations [NAME] [--seeds N]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -14,6 +15,9 @@ fn main() -> ExitCode {
         let at = arguments.iter().position(|argument| argument == name)?;
         arguments.get(at + 1)?.parse().ok()
     };
+    if arguments.first().is_some_and(|first| first == "mutations") {
+        return mutations(arguments.get(1).map(String::as_str), number("--seeds"));
+    }
     match (number("--seed"), number("--seeds")) {
         (Some(seed), _) => {
             let wants_trace = arguments.iter().any(|argument| argument == "--trace");
@@ -27,6 +31,19 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+#[cfg(feature = "planted")]
+fn mutations(only: Option<&str>, seeds: Option<u64>) -> ExitCode {
+    let only = only.filter(|word| !word.starts_with("--"));
+    let all_found = sim::mutations::run(only, seeds.unwrap_or(sim::mutations::SEEDS_MAX));
+    if all_found { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(not(feature = "planted"))]
+fn mutations(_: Option<&str>, _: Option<u64>) -> ExitCode {
+    eprintln!("this build has no bugs: cargo run --release -p sim --features planted -- mutations");
+    ExitCode::from(2)
 }
 
 fn one(seed: u64, keep: Keep) -> ExitCode {

@@ -1,0 +1,109 @@
+//! Bugs planted on purpose, for the checks to find: a check that misses one of them would miss the real one, too.
+//!
+//! Without the feature `switch` there are none: [`is`] is a constant `false`, and the compiler drops what it guards.
+
+/// Whether this build has the bugs compiled in; what ships refuses to be built with them.
+pub const SWITCH: bool = cfg!(feature = "switch");
+
+macro_rules! bugs {
+    ($($list:ident { $($(#[$doc:meta])* $bug:ident $name:literal,)* })*) => {
+        /// One bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Bug {
+            $($($(#[$doc])* $bug,)*)*
+        }
+
+        impl Bug {
+            $(
+                /// Those that this check is to find.
+                pub const $list: &[Bug] = &[$(Bug::$bug,)*];
+            )*
+
+            /// What it does, in a few words.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $($(Bug::$bug => $name,)*)*
+                }
+            }
+        }
+    };
+}
+
+bugs! {
+    SIMULATOR {
+        /// A batch is visible, and answered, before it is durable.
+        AckBeforeFlush "acknowledge before flush",
+        /// A flush that failed is asked for again, and believed.
+        RetryFlush "retry a failed flush",
+        /// The names of new files are not made durable.
+        NoDirectoryFlush "no directory flush",
+        /// A record of the log is believed whatever its checksum says.
+        NoChecksum "no checksum",
+        /// The log goes on behind a torn tail instead of cutting it.
+        KeepTornTail "keep the torn tail",
+        /// Records behind a hole are taken for the log's next ones.
+        SalvagePastHole "salvage past a hole",
+        /// A torn tail is reported as damage.
+        TornTailIsDamage "call a torn tail damage",
+        /// A write that took a part is taken for done.
+        IgnoreShortWrite "ignore a short write",
+        /// A write that found no space is taken for done.
+        IgnoreNoSpace "ignore no-space",
+        /// A writer of an earlier run goes on.
+        ReuseWriter "reuse a writer after restart",
+        /// A peer is told of commits that no flush covers.
+        AckPeerBeforeDurable "acknowledge to a peer before durable",
+        /// The log lets go of what only the coming manifest does not need.
+        LogBeforeManifest "move the log before the manifest",
+        /// A commit is taken that nobody vouches for.
+        AcceptUnsealed "accept an unsealed commit",
+        /// A computed Handle is adopted whatever its roots are.
+        AdoptUncompared "adopt without comparing roots",
+        /// A time from elsewhere pulls the clock as far as it likes.
+        NoClockClamp "no clock clamp",
+        /// A commit is taken before what it supersedes.
+        NoImplicitDeps "drop the implicit dependency on superseded dots",
+        /// Two tails are the same when they are as long.
+        VectorsWithoutTips "compare vectors without tips",
+        /// A scan is valid while the keys it returned are.
+        ValidateReturnedOnly "validate only returned keys",
+        /// A transaction is pending before its reads are validated.
+        PublishBeforeValidate "publish before validate",
+        /// A commit names heads of less urgent classes.
+        DepsAcrossClasses "deps across classes",
+    }
+}
+
+#[cfg(not(feature = "switch"))]
+mod switch {
+    use super::Bug;
+
+    /// Whether this bug is planted: never.
+    #[inline(always)]
+    pub const fn is(_: Bug) -> bool {
+        false
+    }
+}
+
+#[cfg(feature = "switch")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Whether this bug is planted in this thread.
+    pub fn is(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+
+    /// Plants one bug in this thread, or none.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+}
+
+pub use switch::*;
