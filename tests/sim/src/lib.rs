@@ -7,11 +7,13 @@
 pub mod agenda;
 pub mod book;
 pub mod clock;
+pub mod den;
 pub mod event;
 pub mod faults;
 pub mod isolation;
 pub mod link;
 pub mod machine;
+pub mod malice;
 #[cfg(feature = "planted")]
 pub mod mutations;
 pub mod options;
