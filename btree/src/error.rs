@@ -82,6 +82,13 @@ pub enum Damage {
     Length,
     /// They do not start with what every pack starts with.
     Header,
+    /// They are in a format of another time: open them with the software that wrote them, or a newer one.
+    Format {
+        /// The format they say.
+        found: u64,
+        /// The format that is known here.
+        known: u64,
+    },
     /// The checksum over a pack's index does not match.
     Checksum,
     /// The bytes do not hash to their name.
@@ -101,6 +108,9 @@ pub enum Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Damage::Format { found, known } => {
+                return write!(f, "it is in format {found}, and this software knows format {known}");
+            }
             Damage::Length => "the length is wrong",
             Damage::Header => "this is not the start of a pack",
             Damage::Checksum => "the index does not match its checksum",

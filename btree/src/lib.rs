@@ -12,6 +12,8 @@ mod boundary;
 mod cache;
 mod chunker;
 mod cursor;
+#[doc(hidden)]
+pub mod decoders;
 mod diff;
 mod digest;
 mod error;

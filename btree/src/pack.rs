@@ -20,8 +20,9 @@ use crate::nodes::Nodes;
 /// The longest chunk, manifest or node in a pack.
 pub const RAW_LEN_MAX: usize = 4 << 20;
 
-const HEADER: &[u8; 16] = b"STRANDPK\x01\0\0\0\0\0\0\0";
-const HEADER_LEN: u64 = HEADER.len() as u64;
+const MAGIC: &[u8; 8] = b"STRANDPK";
+const FORMAT: u64 = 1;
+const HEADER_LEN: u64 = 16;
 const ENTRY_LEN: usize = 45;
 const CHECKSUM_LEN: usize = 32;
 const TRAILER_LEN: usize = 16 + CHECKSUM_LEN;
@@ -80,7 +81,7 @@ fn fill<D: Disk>(
     fresh: Fresh,
     extra: &[u8],
 ) -> Result<PackRef, Error> {
-    let mut writer = Writer { name, file, pending: HEADER.to_vec(), written: 0 };
+    let mut writer = Writer { name, file, pending: [*MAGIC, FORMAT.to_le_bytes()].concat(), written: 0 };
     let mut index = Vec::new();
     for (hash, kind, bytes) in fresh.iter().filter(|(hash, ..)| !nodes.contains(hash)) {
         index.extend_from_slice(&hash.0);
@@ -169,9 +170,7 @@ fn read_footer<D: Disk>(disk: &D, pack: &PackRef) -> Result<(D::File, Footer), E
     if on_disk < pack.len || pack.len < HEADER_LEN + TRAILER_LEN as u64 {
         return Err(damaged(on_disk.min(pack.len), Damage::Length));
     }
-    if read(HEADER.len(), 0)? != HEADER {
-        return Err(damaged(0, Damage::Header));
-    }
+    check_header(&read(HEADER_LEN as usize, 0)?).map_err(|damage| damaged(0, damage))?;
     let trailer_at = pack.len - TRAILER_LEN as u64;
     let trailer = read(TRAILER_LEN, trailer_at)?;
     let [count, extra_len] =
@@ -189,6 +188,12 @@ fn read_footer<D: Disk>(disk: &D, pack: &PackRef) -> Result<(D::File, Footer), E
     }
     check_index(&index, footer_at).map_err(|damage| damaged(footer_at, damage))?;
     Ok((file, Footer { index, extra }))
+}
+
+fn check_header(header: &[u8]) -> Result<(), Damage> {
+    let format = header.strip_prefix(MAGIC).and_then(|rest| rest.first_chunk()).ok_or(Damage::Header)?;
+    let found = u64::from_le_bytes(*format);
+    if found == FORMAT { Ok(()) } else { Err(Damage::Format { found, known: FORMAT }) }
 }
 
 /// Entries are sorted and lie before the index. The checksum keeps accidents out; this keeps out the rest.

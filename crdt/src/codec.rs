@@ -3,6 +3,8 @@
 //! Nothing else exists in it, and every number has one form, so equal values have equal bytes and whatever
 //! decodes encodes back to what it was.
 
+use std::ops::RangeInclusive;
+
 use crate::error::{Error, Problem};
 
 const UINT: u8 = 0;
@@ -159,6 +161,25 @@ impl<'a> Decoder<'a> {
         } else {
             Err(Error::TooLarge { what, len: count as u64, max: max as u64 })
         }
+    }
+
+    /// Begins an array whose first item is the number of its format, and returns how many items it has.
+    ///
+    /// Another number is refused before the count is looked at: a later format may have more items, and whoever
+    /// meets it is to be told of its version and not of damage.
+    pub fn format(
+        &mut self,
+        what: &'static str,
+        known: u64,
+        counts: RangeInclusive<usize>,
+    ) -> Result<usize, Error> {
+        let start = self.at;
+        let count = self.array()?;
+        let found = self.uint()?;
+        if found != known {
+            return Err(Error::UnknownVersion { what, found, known });
+        }
+        if counts.contains(&count) { Ok(count) } else { Err(Error::encoding(start, Problem::Length)) }
     }
 
     /// Reads an integer.

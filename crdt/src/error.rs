@@ -23,13 +23,15 @@ pub enum Error {
         /// The largest allowed.
         max: u64,
     },
-    /// Written by software of another time.
-    #[error("version {found} of a {what} is not known here")]
+    /// Written by software of another time: take it to that software, or bring this one up to date.
+    #[error("format {found} of a {what} is not known to this software, which knows format {known}")]
     UnknownVersion {
         /// What carries the version.
         what: &'static str,
         /// The version it says.
         found: u64,
+        /// The version this software reads and writes.
+        known: u64,
     },
     /// Decodes, but no replica may take it.
     #[error("commit is invalid: {0}")]

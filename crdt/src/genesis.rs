@@ -53,11 +53,7 @@ impl Genesis {
     }
 
     pub(crate) fn decode_from(from: &mut Decoder) -> Result<Genesis, Error> {
-        from.array_of(7)?;
-        let format = from.uint()?;
-        if format != FORMAT {
-            return Err(Error::UnknownVersion { what: "genesis", found: format });
-        }
+        from.format("genesis", FORMAT, 7..=7)?;
         Ok(Genesis {
             salt: from.fixed()?,
             nonce: from.fixed()?,

@@ -2,7 +2,7 @@
 
 use crate::clock::Hlc;
 use crate::codec::{Decoder, Encoder};
-use crate::error::{Error, Problem};
+use crate::error::Error;
 use crate::id::{SpaceId, derive};
 use crate::seal::{DeviceKey, verify_hash};
 
@@ -74,15 +74,7 @@ impl Handle {
     pub fn decode(bytes: &[u8]) -> Result<Handle, Error> {
         let mut from = Decoder::new(bytes);
         from.array_of(2)?;
-        let start = from.position();
-        let count = from.array()?;
-        let format = from.uint()?;
-        if format != FORMAT {
-            return Err(Error::UnknownVersion { what: "Handle", found: format });
-        }
-        if count != 10 && count != 11 {
-            return Err(Error::encoding(start, Problem::Length));
-        }
+        let count = from.format("Handle", FORMAT, 10..=11)?;
         let handle = Handle {
             space: SpaceId(from.fixed()?),
             version: from.uint()?,

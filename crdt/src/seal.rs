@@ -109,11 +109,7 @@ impl Seal {
     pub fn decode(bytes: &[u8]) -> Result<Seal, Error> {
         let mut from = Decoder::new(bytes);
         from.array_of(2)?;
-        from.array_of(5)?;
-        let format = from.uint()?;
-        if format != FORMAT {
-            return Err(Error::UnknownVersion { what: "seal", found: format });
-        }
+        from.format("seal", FORMAT, 5..=5)?;
         let seal = Seal {
             space: SpaceId(from.fixed()?),
             writer: WriterId(from.fixed()?),

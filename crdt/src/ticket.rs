@@ -96,11 +96,7 @@ impl Ticket {
     /// Reads the bytes of a ticket.
     pub fn decode(bytes: &[u8]) -> Result<Ticket, Error> {
         let mut from = Decoder::new(bytes);
-        from.array_of(8)?;
-        let format = from.uint()?;
-        if format != FORMAT {
-            return Err(Error::UnknownVersion { what: "ticket", found: format });
-        }
+        from.format("ticket", FORMAT, 8..=8)?;
         let ticket = Ticket {
             genesis: Genesis::decode_from(&mut from)?,
             ring: decode_ring(&mut from)?,

@@ -18,6 +18,16 @@ pub enum Error {
         /// What the database says.
         source: Box<redb::Error>,
     },
+    /// Open it with the software that wrote it, or a newer one; it stays as it is.
+    #[error("{name} is in format {found}, and this software knows format {known}")]
+    UnknownFormat {
+        /// The file.
+        name: &'static str,
+        /// The format it says.
+        found: u64,
+        /// The format that is read and written here.
+        known: u64,
+    },
     /// Bytes in the registry that are no Handle.
     #[error("the registry's handle of space {space} is damaged")]
     BadHandle {

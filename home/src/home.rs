@@ -220,19 +220,15 @@ pub(crate) fn duty<D: Disk>(
     Ok(if claimed == fingerprint { Duty::On } else { Duty::Copied })
 }
 
-fn encode_claim(fingerprint: Fingerprint) -> Vec<u8> {
+pub(crate) fn encode_claim(fingerprint: Fingerprint) -> Vec<u8> {
     let mut out = Encoder::new();
     out.array(2).uint(CLAIM_FORMAT).bytes(&fingerprint.0);
     out.finish()
 }
 
-fn decode_claim(bytes: &[u8]) -> Result<Fingerprint, crdt::Error> {
+pub(crate) fn decode_claim(bytes: &[u8]) -> Result<Fingerprint, crdt::Error> {
     let mut from = Decoder::new(bytes);
-    from.array_of(2)?;
-    let found = from.uint()?;
-    if found != CLAIM_FORMAT {
-        return Err(crdt::Error::UnknownVersion { what: "home claim", found });
-    }
+    from.format("home claim", CLAIM_FORMAT, 2..=2)?;
     let fingerprint = Fingerprint(from.fixed()?);
     from.finish()?;
     Ok(fingerprint)

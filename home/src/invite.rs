@@ -55,7 +55,7 @@ impl Row {
         now > self.not_after.plus_ms(GRACE_MS)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Row, crdt::Error> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Row, crdt::Error> {
         let mut from = Decoder::new(bytes);
         from.array_of(4)?;
         let at = from.position();

@@ -8,6 +8,8 @@ mod admit;
 mod batch;
 mod cadence;
 mod cuts;
+#[doc(hidden)]
+pub mod decoders;
 mod error;
 mod found;
 mod handover;

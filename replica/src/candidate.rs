@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::folder::{PACKS, WAL};
 use crate::manifest::Manifest;
 use crate::options::Source;
-use crate::slots::Slots;
+use crate::slots::{Slot, Slots};
 
 /// A manifest, and where it was found.
 #[derive(Debug, Clone)]
@@ -43,11 +43,15 @@ impl Candidate {
 }
 
 impl InSlots {
-    /// Reads both slots.
+    /// Reads both slots. One of another format refuses the folder: the other slot is older, and to go on from there
+    /// would lose what a newer software did.
     pub(crate) fn read<D: Disk>(slots: &Slots<D>) -> Result<Self, Error> {
         let mut all = Vec::new();
-        for (slot, body) in slots.read()? {
-            all.push(Candidate { source: Source::Slot { slot }, manifest: Manifest::decode(&body)? });
+        for Slot { place, is_ours, body } in slots.read()? {
+            let manifest = Manifest::decode(&body)?;
+            if is_ours {
+                all.push(Candidate { source: Source::Slot { slot: place }, manifest });
+            }
         }
         if all.is_empty() {
             return Err(Error::NoManifest);
@@ -87,7 +91,11 @@ pub(crate) fn copies<D: Disk>(disk: &D) -> Result<Vec<Candidate>, Error> {
         let Some(len) = file_len(disk, &format!("{PACKS}/{name}"))? else { continue };
         let pack = PackRef { name: name.clone(), len };
         let Ok(extra) = btree::read_extra(&disk.within(PACKS), &pack) else { continue };
-        let Ok(mut manifest) = Manifest::decode(&extra) else { continue };
+        let mut manifest = match Manifest::decode(&extra) {
+            Ok(manifest) => manifest,
+            Err(error @ Error::UnknownFormat { .. }) => return Err(error),
+            Err(_) => continue,
+        };
         // The copy could not know the length of the file it is in.
         manifest.packs.iter_mut().filter(|named| named.name == name).for_each(|named| named.len = len);
         copies.push(Candidate { source: Source::Pack { name }, manifest });

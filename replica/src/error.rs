@@ -33,6 +33,14 @@ pub enum Error {
         /// What is wrong.
         reason: &'static str,
     },
+    /// Software of another time wrote the folder: nothing in it is changed.
+    #[error(
+        "the folder is in a format of another time: open it with the software that wrote it, or a newer one"
+    )]
+    UnknownFormat {
+        /// What has the format, which one, and which is known here.
+        source: crdt::Error,
+    },
     /// More packs, segments and notes than a slot holds.
     #[error("the manifest would be {len} bytes, over the limit of {max}")]
     ManifestTooLarge {
@@ -49,6 +57,16 @@ pub enum Error {
         /// What is wrong.
         reason: &'static str,
     },
+    /// A record of the log that another software may write.
+    #[error(
+        "the log record at {position} is of kind {kind}, which this software does not know: a newer one wrote it"
+    )]
+    UnknownRecord {
+        /// Where it starts.
+        position: u64,
+        /// What it says it is.
+        kind: u8,
+    },
     /// A Handle, or another thing a home signs, that this space's home did not sign.
     #[error("the handle of version {version} is not signed by the home of space {space}")]
     NotSigned {
@@ -60,7 +78,7 @@ pub enum Error {
         source: crdt::Error,
     },
     /// Written by a home whose rules of folding this software does not know.
-    #[error("the handle of version {version} was folded by rules {found}, which are not known here")]
+    #[error("the handle of version {version} was folded by rules {found}, and this software knows rules {known}", known = crate::adopt::FOLD_VERSION)]
     UnknownFold {
         /// The version.
         version: u64,

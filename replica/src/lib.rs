@@ -17,6 +17,8 @@ mod collect;
 mod collection;
 mod create;
 mod cuts;
+#[doc(hidden)]
+pub mod decoders;
 mod describe;
 mod dispute;
 mod drops;

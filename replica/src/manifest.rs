@@ -104,7 +104,10 @@ impl Manifest {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let mut input = Decoder::new(bytes);
-        let manifest = decode_fields(&mut input).map_err(|_| bad("its encoding"))?;
+        let manifest = decode_fields(&mut input).map_err(|source| match source {
+            crdt::Error::UnknownVersion { .. } => Error::UnknownFormat { source },
+            _ => bad("its encoding"),
+        })?;
         input.finish().map_err(|_| bad("bytes after its end"))?;
         if manifest.base.space != manifest.genesis.space() {
             return Err(bad("a base of another space"));
@@ -114,15 +117,7 @@ impl Manifest {
 }
 
 fn decode_fields(input: &mut Decoder<'_>) -> Result<Manifest, crdt::Error> {
-    let at = input.position();
-    let fields = input.array()?;
-    if fields != FIELDS && fields != FIELDS_MAX {
-        return Err(crdt::Error::Encoding { at, problem: Problem::Length });
-    }
-    let found = input.uint()?;
-    if found != FORMAT {
-        return Err(crdt::Error::UnknownVersion { what: "manifest", found });
-    }
+    let fields = input.format("manifest", FORMAT, FIELDS..=FIELDS_MAX)?;
     let sequence = input.uint()?;
     let opens = input.uint()?;
     let genesis = Genesis::decode(input.bytes()?)?;

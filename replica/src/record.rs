@@ -84,7 +84,7 @@ impl Record {
                 let (commit, notes) = decode_noted(payload)?;
                 Ok(Self::Noted(commit, notes))
             }
-            _ => Err(bad("its kind")),
+            _ => Err(Error::UnknownRecord { position: position.0, kind }),
         }
     }
 

@@ -40,8 +40,8 @@ impl<D: Disk> Replica<D> {
         };
         let in_slots = InSlots::read(&slots)?;
         let (sequence, opens) = in_slots.highest();
-        let (candidate, log, recovered) = open_newest(&disk, &in_slots, &options, opens + 1)?;
-        let mut replica = assemble(disk, slots, &candidate, log, &options, lock)?;
+        let (candidate, nodes, log, recovered) = open_newest(&disk, &in_slots, &options, opens + 1)?;
+        let mut replica = assemble(disk, slots, &candidate, (nodes, log), &options, lock)?;
         let mut replay = Replay::default();
         replica.replay(options.now, &mut replay)?;
         if options.mode == Mode::ReadWrite {
@@ -131,8 +131,8 @@ fn open_newest<D: Disk>(
     Err(Error::Incomplete { name, len })
 }
 
-/// A manifest that counts, and the log after it.
-type Opening<D> = (Candidate, Log<D>, wal::Recovered);
+/// A manifest that counts, its nodes, and the log after it.
+type Opening<D> = (Candidate, Nodes<D>, Log<D>, wal::Recovered);
 /// What is missing: a file, and the length it should have.
 type Missing = (String, u64);
 
@@ -145,7 +145,9 @@ fn open_one<D: Disk>(
     if let Some(missing) = candidate.first_missing(disk)? {
         return Ok(Err(missing));
     }
-    let Manifest { log_start, position, .. } = candidate.manifest;
+    let Manifest { log_start, position, ref genesis, ref packs, .. } = candidate.manifest;
+    // Before the log, whose opening writes: packs that are damaged or of another time leave the folder as it is.
+    let nodes = Nodes::open(disk.within(PACKS), Salt(genesis.salt), packs)?;
     let segment_len_first = options.limits.segment_bytes;
     let log_options = Options { from: log_start, segment_len_first, ..Options::default() };
     let opened = match options.mode {
@@ -154,7 +156,9 @@ fn open_one<D: Disk>(
     };
     let short = Ok(Err((WAL.to_owned(), position.0 - log_start.0)));
     match opened {
-        Ok((log, recovered)) if recovered.end >= position => Ok(Ok((candidate.clone(), log, recovered))),
+        Ok((log, recovered)) if recovered.end >= position => {
+            Ok(Ok((candidate.clone(), nodes, log, recovered)))
+        }
         Ok(_) | Err(wal::Error::Damaged { damage: wal::Damage::Short, .. } | wal::Error::Missing { .. }) => {
             short
         }
@@ -167,12 +171,11 @@ fn assemble<D: Disk>(
     disk: D,
     slots: Slots<D>,
     candidate: &Candidate,
-    log: Log<D>,
+    (nodes, log): (Nodes<D>, Log<D>),
     options: &OpenOptions,
     lock: Option<D::Lock>,
 ) -> Result<Replica<D>, Error> {
     let manifest = candidate.manifest.clone();
-    let nodes = Nodes::open(disk.within(PACKS), Salt(manifest.genesis.salt), &manifest.packs)?;
     let slot = match candidate.source {
         Source::Slot { slot } => slot,
         // Neither slot counts: either may be written over.

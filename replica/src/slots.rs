@@ -8,8 +8,10 @@ use crate::error::{Error, has_no_room};
 
 /// Room for some thousand packs, segments and notes; only what is used of it is written.
 const SLOT_LEN: u64 = 256 << 10;
-const MAGIC: [u8; 8] = *b"strandm1";
-/// Magic, length, checksum.
+/// What every slot begins with, and behind it the digit of its format.
+const MAGIC: [u8; 7] = *b"strandm";
+const FORMAT: u8 = b'1';
+/// Magic and digit, length, checksum: the same in every format.
 const HEAD_LEN: usize = 8 + 4 + 32;
 /// Longest contents of a slot.
 pub(crate) const BODY_MAX: usize = SLOT_LEN as usize - HEAD_LEN;
@@ -17,6 +19,15 @@ const NAME: &str = "manifest";
 /// Filled with zeros when the file is made: on a full disk a manifest of this length can still be written, so that a
 /// folder opens and shows what it has.
 const RESERVED_LEN: usize = 32 << 10;
+
+/// One slot that is whole.
+pub(crate) struct Slot {
+    /// Its place.
+    pub(crate) place: usize,
+    /// Whether its head says the format that is written here; another one is a damaged digit, or another time's.
+    pub(crate) is_ours: bool,
+    pub(crate) body: Vec<u8>,
+}
 
 /// The open file of two slots.
 ///
@@ -48,13 +59,11 @@ impl<D: Disk> Slots<D> {
         disk.open_read(NAME).map(|file| Self { file }).map_err(missing)
     }
 
-    /// The contents of each slot that is whole.
-    pub(crate) fn read(&self) -> Result<Vec<(usize, Vec<u8>)>, Error> {
+    /// Each slot that is whole, of whatever format.
+    pub(crate) fn read(&self) -> Result<Vec<Slot>, Error> {
         let mut whole = Vec::new();
-        for slot in 0..2 {
-            if let Some(body) = self.read_slot(slot).map_err(failed("read"))? {
-                whole.push((slot, body));
-            }
+        for place in 0..2 {
+            whole.extend(self.read_slot(place).map_err(failed("read"))?);
         }
         Ok(whole)
     }
@@ -67,6 +76,7 @@ impl<D: Disk> Slots<D> {
         }
         let mut bytes = Vec::with_capacity(HEAD_LEN + body.len());
         bytes.extend_from_slice(&MAGIC);
+        bytes.push(FORMAT);
         bytes.extend_from_slice(&u32::try_from(body.len()).expect("shorter than a slot").to_le_bytes());
         bytes.extend_from_slice(&crdt::derive("manifest", body));
         bytes.extend_from_slice(body);
@@ -77,10 +87,10 @@ impl<D: Disk> Slots<D> {
         self.file.flush().map_err(failed("flush"))
     }
 
-    fn read_slot(&self, slot: usize) -> io::Result<Option<Vec<u8>>> {
-        let start = slot as u64 * SLOT_LEN;
+    fn read_slot(&self, place: usize) -> io::Result<Option<Slot>> {
+        let start = place as u64 * SLOT_LEN;
         let mut head = [0; HEAD_LEN];
-        if self.file.read_up_to(&mut head, start)? < HEAD_LEN || head[..8] != MAGIC {
+        if self.file.read_up_to(&mut head, start)? < HEAD_LEN || head[..7] != MAGIC {
             return Ok(None);
         }
         let len = u32::from_le_bytes(head[8..12].try_into().expect("four bytes")) as usize;
@@ -89,7 +99,8 @@ impl<D: Disk> Slots<D> {
         }
         let mut body = vec![0; len];
         let filled = self.file.read_up_to(&mut body, start + HEAD_LEN as u64)?;
-        Ok((filled == len && head[12..] == crdt::derive("manifest", &body)).then_some(body))
+        let is_whole = filled == len && head[12..] == crdt::derive("manifest", &body);
+        Ok(is_whole.then_some(Slot { place, is_ours: head[7] == FORMAT, body }))
     }
 }
 
@@ -111,7 +122,8 @@ mod tests {
     use super::*;
 
     fn bodies(slots: &Slots<MemoryDisk>) -> Vec<Vec<u8>> {
-        slots.read().unwrap().into_iter().map(|(_, body)| body).collect()
+        let whole = slots.read().unwrap().into_iter();
+        whole.filter(|slot| slot.is_ours).map(|slot| slot.body).collect()
     }
 
     #[test]

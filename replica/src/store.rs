@@ -109,11 +109,13 @@ impl<D: Disk> Store for Replica<D> {
 /// Whose fault it is decides what the session does.
 fn answer(error: Error) -> StoreError {
     let code = match &error {
-        Error::NotSigned { .. }
-        | Error::WrongNode { .. }
-        | Error::BadNode { .. }
-        | Error::UnknownFold { .. }
-        | Error::Commit(_) => ByeCode::Forged,
+        Error::NotSigned { .. } | Error::WrongNode { .. } | Error::BadNode { .. } | Error::Commit(_) => {
+            ByeCode::Forged
+        }
+        Error::UnknownFold { .. }
+        | Error::Tree(btree::Error::Malformed { damage: btree::Damage::Format { .. }, .. }) => {
+            ByeCode::Version
+        }
         Error::Tree(
             btree::Error::Malformed { .. } | btree::Error::Shape { .. } | btree::Error::RawLen { .. },
         ) => ByeCode::Forged,

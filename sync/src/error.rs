@@ -134,11 +134,13 @@ impl Error {
     pub fn code(&self) -> ByeCode {
         match self {
             Error::TooLarge { .. } => ByeCode::TooLarge,
+            Error::Version { .. } | Error::Malformed { source: crdt::Error::UnknownVersion { .. }, .. } => {
+                ByeCode::Version
+            }
             Error::UnknownFrame { .. } | Error::Malformed { .. } | Error::Unexpected { .. } => {
                 ByeCode::Protocol
             }
             Error::Flood { .. } => ByeCode::Flood,
-            Error::Version { .. } => ByeCode::Version,
             Error::Myself => ByeCode::Myself,
             Error::WrongDevice { .. } => ByeCode::NotAuthorised,
             Error::WrongSpace { .. } => ByeCode::UnknownSpace,

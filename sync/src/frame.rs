@@ -156,7 +156,10 @@ impl Frame {
         if payload.len() > max {
             return Err(Error::TooLarge { frame: number, len: payload.len() as u64, max });
         }
-        let malformed = |source| Error::Malformed { frame: number, source };
+        let malformed = |source| match source {
+            crdt::Error::UnknownVersion { what: "protocol", found, .. } => Error::Version { proto: found },
+            source => Error::Malformed { frame: number, source },
+        };
         let mut input = Decoder::new(payload);
         let frame = Frame::decode_payload(number, &mut input)
             .ok_or(Error::UnknownFrame { frame: number })?

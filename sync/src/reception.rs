@@ -2,7 +2,7 @@
 
 use crdt::SpaceId;
 
-use crate::frame::{Hello, Join, Open, PROTO, Payload};
+use crate::frame::{Hello, Join, Open, Payload};
 use crate::{Error, Frame, FrameReader};
 
 /// What a caller wants.
@@ -71,7 +71,6 @@ impl Reception {
 
     fn handle_frame(&mut self, frame: Frame) -> Result<Option<Arrival>, Error> {
         match (self.hello.clone(), frame) {
-            (None, Frame::Hello(hello)) if hello.proto != PROTO => Err(Error::Version { proto: hello.proto }),
             (None, Frame::Hello(hello)) => {
                 self.hello = Some(hello);
                 Ok(None)

@@ -275,9 +275,6 @@ impl Session {
     }
 
     fn handle_hello(&mut self, hello: Hello) -> Result<(), Error> {
-        if hello.proto != PROTO {
-            return Err(Error::Version { proto: hello.proto });
-        }
         if hello.instance == self.local.instance {
             return Err(Error::Myself);
         }

@@ -68,6 +68,12 @@ pub enum Damage {
     /// The head of the segment is not what was written.
     #[error("the head of the segment does not match its checksum")]
     Head,
+    /// The segment was written by software of another time: open it with that software, or a newer one.
+    #[error("it is in format {found} of the log, and this software knows format {known}", known = crate::segment::FORMAT)]
+    Format {
+        /// The format it says.
+        found: u8,
+    },
     /// There are only zeros, where something follows that cannot be without it.
     #[error("there are zeros in its place")]
     Hole,

@@ -72,7 +72,8 @@ fn is_unfinished<D: Disk>(disk: &D, start: u64) -> Result<bool, Error> {
     let len = file.len().while_doing(Action::Read, &name)?;
     let mut window = Window::new(&file, len, Unreadable::Fails);
     let head = window.bytes(0, HEAD_LEN as usize).while_doing(Action::Read, &name)?;
-    if Head::decode(head).is_ok() {
+    // A whole head of another format is no torn one: reading on says so.
+    if !matches!(Head::decode(head), Err(Damage::Head)) {
         return Ok(false);
     }
     // Head and zeros are flushed before the first record is written.

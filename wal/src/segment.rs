@@ -16,8 +16,11 @@ use crate::{Action, Damage, Error, Position};
 /// Bytes before the first record.
 pub(crate) const HEAD_LEN: u64 = 48;
 
-/// The format of segments and of the records in them, with its version.
-const MAGIC: [u8; 8] = *b"strlog\0\x01";
+/// What every segment begins with, and behind it the version of its format, which is also that of its records.
+const MAGIC: [u8; 7] = *b"strlog\0";
+
+/// The version written and read here. A head of any version has 48 bytes and ends in the checksum of those before.
+pub(crate) const FORMAT: u8 = 1;
 
 /// Space filled with zeros at a time: a file that does not grow takes half as long to flush, and more than
 /// this at once would be felt by whoever waits.
@@ -45,7 +48,8 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) fn encode(&self) -> [u8; HEAD_LEN as usize] {
         let mut bytes = [0; HEAD_LEN as usize];
-        bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[0..7].copy_from_slice(&MAGIC);
+        bytes[7] = FORMAT;
         bytes[8..16].copy_from_slice(&self.start.to_be_bytes());
         bytes[16..24].copy_from_slice(&self.seq.to_be_bytes());
         bytes[24..32].copy_from_slice(&self.opens.to_be_bytes());
@@ -59,8 +63,11 @@ impl Head {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Head, Damage> {
         let bytes: &[u8; HEAD_LEN as usize] = bytes.try_into().map_err(|_| Damage::Head)?;
         let checksum = u32::from_be_bytes(field(bytes, 44));
-        if bytes[0..8] != MAGIC || checksum != crc32c::crc32c(&bytes[..44]) {
+        if bytes[0..7] != MAGIC || checksum != crc32c::crc32c(&bytes[..44]) {
             return Err(Damage::Head);
+        }
+        if bytes[7] != FORMAT {
+            return Err(Damage::Format { found: bytes[7] });
         }
         let head = Head {
             start: u64::from_be_bytes(field(bytes, 8)),

@@ -90,12 +90,15 @@ impl<D: Disk> Segment<'_, D> {
         holes: &mut Vec<Hole>,
     ) -> std::io::Result<Option<Link>> {
         let head = window.bytes(0, HEAD_LEN as usize)?.to_vec();
-        if let Ok(head) = Head::decode(&head)
-            && head.start == self.start
-        {
-            return Ok(Some(head.link()));
+        let damage = match Head::decode(&head) {
+            Ok(head) if head.start == self.start => return Ok(Some(head.link())),
+            Ok(_) => Damage::Head,
+            Err(damage) => damage,
+        };
+        holes.push(self.hole(0, HEAD_LEN, damage));
+        if matches!(damage, Damage::Format { .. }) {
+            return Ok(None);
         }
-        holes.push(self.hole(0, HEAD_LEN, Damage::Head));
         let Ok(head) = <&[u8; HEAD_LEN as usize]>::try_from(head.as_slice()) else { return Ok(None) };
         let stored = segment::stored_checksum(head);
         let first = window.bytes(HEAD_LEN, HEADER_LEN)?.try_into().ok().map(Header::decode);

@@ -53,8 +53,10 @@ impl Layout {
     }
 
     fn check_counts(&self, version: u8) -> Result<(), Damage> {
-        let within = version == VERSION
-            && self.level <= LEVEL_MAX
+        if version != VERSION {
+            return Err(Damage::Format { found: version.into(), known: VERSION.into() });
+        }
+        let within = self.level <= LEVEL_MAX
             && (1..=ROWS_MAX).contains(&self.rows)
             && (1..=self.rows).contains(&self.writers)
             && self.prefix_len <= KEY_LEN_MAX - DOT_LEN;

@@ -48,6 +48,19 @@ fn a_damaged_node_is_named_by_its_place() {
 }
 
 #[test]
+fn packs_and_nodes_of_another_format_are_refused_by_its_number() {
+    let (disk, pack, root) = written();
+    disk.open("one").and_then(|file| file.write_all_at(&[2], 8)).expect("a healthy disk");
+    for error in [check(&disk, &pack, &root), read_extra(&disk, &pack).map(drop)] {
+        let said = error.expect_err("format 2 is not known").to_string();
+        let expected = "pack one is damaged at byte 0: it is in format 2, and this software knows format 1";
+        assert_eq!(said, expected);
+    }
+    let node = btree::Node::decode(Kind::Data, &[9; 300]).err();
+    assert_eq!(node, Some(Damage::Format { found: 9, known: 1 }));
+}
+
+#[test]
 fn a_pack_shorter_than_its_name_says_is_refused() {
     let (disk, pack, root) = written();
     disk.open("one").and_then(|file| file.set_len(pack.len - 1)).expect("a healthy disk");

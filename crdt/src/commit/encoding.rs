@@ -77,15 +77,7 @@ fn encode_header(out: &mut Encoder, header: &Header) {
 }
 
 fn decode_header(from: &mut Decoder) -> Result<Header, Error> {
-    let start = from.position();
-    let count = from.array()?;
-    let format = from.uint()?;
-    if format != FORMAT {
-        return Err(Error::UnknownVersion { what: "commit", found: format });
-    }
-    if count != 8 && count != 9 {
-        return Err(Error::encoding(start, Problem::Length));
-    }
+    let count = from.format("commit", FORMAT, 8..=9)?;
     Ok(Header {
         space: SpaceId(from.fixed()?),
         writer: WriterId(from.fixed()?),

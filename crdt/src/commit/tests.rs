@@ -299,7 +299,7 @@ fn commit_of_another_format_is_named_as_such() {
     let mut bytes = Commit::assemble(parts().0, parts().1).encode();
     assert_eq!(bytes[..3], [0x82, 0x88, 1]);
     bytes[2] = 2;
-    assert_eq!(Commit::decode(&bytes), Err(Error::UnknownVersion { what: "commit", found: 2 }));
+    assert_eq!(Commit::decode(&bytes), Err(Error::UnknownVersion { what: "commit", found: 2, known: 1 }));
 }
 
 #[test]

@@ -10,7 +10,9 @@ use std::sync::{Arc, RwLock};
 use crdt::{DeviceId, Handle, SpaceId};
 use disk::Disk;
 use redb::backends::InMemoryBackend;
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use redb::{
+    Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction,
+};
 
 use super::file::Storage;
 use super::{Outcome, Registry, Swap};
@@ -22,6 +24,9 @@ const DAMAGED: &str = "registry.redb.damaged";
 /// A Handle and some hundred bytes a space and peer: everything fits many times.
 const CACHE_LEN: usize = 1 << 20;
 
+/// The version of the tables below, in a table of its own. A file without one is of format 1 too.
+const FORMAT: TableDefinition<'_, (), u64> = TableDefinition::new("format");
+const KNOWN: u64 = 1;
 const HANDLES: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("handles");
 const DELIVERIES: TableDefinition<'_, (&[u8; 16], &[u8; 32]), &[u8]> = TableDefinition::new("deliveries");
 
@@ -154,6 +159,7 @@ impl RedbRegistry {
     fn raise(&self, known: &[Handle]) -> Result<(), Error> {
         self.with(|database| {
             let transaction = database.begin_write().map_err(failed("write"))?;
+            check_format(&transaction)?;
             {
                 transaction.open_table(DELIVERIES).map_err(failed("write"))?;
                 let mut table = transaction.open_table(HANDLES).map_err(failed("write"))?;
@@ -238,6 +244,17 @@ fn build(storage: impl StorageBackend) -> Result<Database, Error> {
         .map_err(failed("open"))
 }
 
+/// Refuses tables of another format, and marks a new file with ours.
+fn check_format(transaction: &WriteTransaction) -> Result<(), Error> {
+    let mut table = transaction.open_table(FORMAT).map_err(failed("write"))?;
+    let found = table.get(()).map_err(failed("read"))?.map(|found| found.value());
+    match found {
+        Some(KNOWN) => Ok(()),
+        Some(found) => Err(Error::UnknownFormat { name: NAME, found, known: KNOWN }),
+        None => table.insert((), KNOWN).map(drop).map_err(failed("write")),
+    }
+}
+
 /// Whether it was the disk that did not do what it was told.
 fn is_of_disk(error: &Error) -> bool {
     let Error::Registry { source, .. } = error else { return false };
@@ -247,6 +264,8 @@ fn is_of_disk(error: &Error) -> bool {
 /// Whether the bytes are at fault, and not the disk's momentary mood.
 fn is_damaged(error: &Error) -> bool {
     match error {
+        // Software of another time wrote it, which is no damage: to set it aside would be a loss.
+        Error::BadHandle { source: crdt::Error::UnknownVersion { .. }, .. } => false,
         Error::BadHandle { .. } => true,
         Error::Registry { source, .. } => match source.as_ref() {
             redb::Error::Corrupted(_) | redb::Error::RepairAborted | redb::Error::UpgradeRequired(_) => true,
@@ -278,4 +297,48 @@ fn read(
 
 fn failed<E: Into<redb::Error>>(action: &'static str) -> impl Fn(E) -> Error {
     move |source| Error::Registry { action, source: Box::new(source.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use disk::MemoryDisk;
+
+    use super::*;
+
+    /// A closed registry after this was done to its tables.
+    fn edited(edit: impl FnOnce(&WriteTransaction)) -> MemoryDisk {
+        let disk = MemoryDisk::new(1);
+        let registry = RedbRegistry::open(&disk, &[]).unwrap();
+        let edited = registry.with(|database| {
+            let transaction = database.begin_write().map_err(failed("write"))?;
+            edit(&transaction);
+            transaction.commit().map_err(failed("write"))
+        });
+        edited.unwrap();
+        disk
+    }
+
+    #[test]
+    fn a_registry_of_another_format_is_refused_by_its_number_and_stays() {
+        let disk = edited(|transaction| {
+            transaction.open_table(FORMAT).unwrap().insert((), 2).unwrap();
+        });
+        let error = RedbRegistry::open(&disk, &[]).err().expect("format 2 is not known");
+        assert_eq!(error.to_string(), "registry.redb is in format 2, and this software knows format 1");
+        assert!(!disk.exists(DAMAGED).unwrap(), "it is not set aside: it is no damage");
+    }
+
+    #[test]
+    fn a_handle_of_another_format_is_no_reason_to_make_the_registry_anew() {
+        let space = SpaceId([3; 32]);
+        let disk = edited(|transaction| {
+            // [[2], signature]: as much of a Handle as every format has.
+            transaction.open_table(HANDLES).unwrap().insert(&space.0, &[0x82, 0x81, 2][..]).unwrap();
+        });
+        let mut registry = RedbRegistry::open(&disk, &[]).unwrap();
+        let error = registry.get(&space).expect_err("format 2 is not known");
+        assert!(!is_damaged(&error), "{error}");
+        let source = std::error::Error::source(&error).expect("what is wrong").to_string();
+        assert_eq!(source, "format 2 of a Handle is not known to this software, which knows format 1");
+    }
 }

@@ -63,7 +63,7 @@ fn flipped_bit_in_the_log_is_damage_and_not_a_torn_tail() {
 #[test]
 fn flipped_bit_in_a_slot_opens_the_other() {
     let (space, disk) = folder();
-    for offset in [0, 9, 20, 100, 300, 256 << 10, (256 << 10) + 20, (256 << 10) + 200] {
+    for offset in [0, 7, 9, 20, 100, 300, 256 << 10, (256 << 10) + 20, (256 << 10) + 200] {
         let copy = disk.copy();
         copy.flip_bit("manifest", offset, 1);
         let (replica, _) = space.try_open(0, &copy, 3, Mode::ReadWrite).unwrap();

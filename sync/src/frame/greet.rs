@@ -2,7 +2,7 @@
 
 use crdt::{CommitId, Decoder, DeviceId, Encoder, Handle, Problem, SpaceId, Time, WriterId};
 
-use super::{FRAME_LEN_MAX, Payload, ROWS_MAX, ascending, refuse};
+use super::{FRAME_LEN_MAX, PROTO, Payload, ROWS_MAX, ascending, refuse};
 use crate::TailRow;
 
 /// The bit of `features` of who speaks frame 15. Others would end the session at it.
@@ -14,7 +14,7 @@ pub const FEATURE_PROPOSALS: u64 = 2;
 /// Frame 0, the first on each stream: who speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// The protocol spoken, [`super::PROTO`].
+    /// The protocol spoken, [`super::PROTO`]: a Hello with another one does not decode.
     pub proto: u64,
     /// The device that speaks; the connection is authenticated for it.
     pub device: DeviceId,
@@ -38,9 +38,9 @@ impl Payload for Hello {
     }
 
     fn decode(input: &mut Decoder<'_>) -> Result<Hello, crdt::Error> {
-        input.array_of(6)?;
+        input.format("protocol", PROTO, 6..=6)?;
         let hello = Hello {
-            proto: input.uint()?,
+            proto: PROTO,
             device: DeviceId(input.fixed()?),
             instance: input.fixed()?,
             features: input.uint()?,

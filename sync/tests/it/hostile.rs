@@ -2,7 +2,7 @@
 
 use btree::{Hash, Kind};
 use crdt::Time;
-use sync::frame::{BlobData, Data, HASHES_MAX, Hello, Want};
+use sync::frame::{BlobData, Data, HASHES_MAX, HEADER_LEN, Hello, Want};
 use sync::{ByeCode, Config, Error, Frame, Reception, Role, Session};
 
 use crate::model::{Model, SPACE, device};
@@ -54,6 +54,29 @@ fn another_protocol_is_refused() {
     let (error, bye) = check(&[Frame::Hello(Hello { proto: 2, ..hello() })]);
     assert!(matches!(error, Error::Version { proto: 2 }));
     assert_eq!(bye, "Bye Version");
+    assert_eq!(error.to_string(), "peer speaks protocol 2, not 1");
+}
+
+#[test]
+fn a_hello_of_another_protocol_is_told_by_its_number_whatever_else_it_says() {
+    // Seven items, the first of them 9, and nothing else that this version could read.
+    let payload = [0x87, 9, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+    let error = Frame::decode(0, &payload).expect_err("not this protocol");
+    assert!(matches!(error, Error::Version { proto: 9 }), "{error}");
+    assert_eq!(error.code(), ByeCode::Version);
+}
+
+#[test]
+fn a_commit_of_another_format_ends_the_session_as_another_version() {
+    let Some(Frame::Joined(joined)) = samples::all().pop() else { panic!("the frame of the join") };
+    let mut bytes = Frame::Joined(joined).encode()[HEADER_LEN..].to_vec();
+    // The genesis is a byte string in the frame: two bytes of head, then its array, then its format.
+    assert_eq!(bytes[1..5], [0x58, bytes[2], 0x87, 1]);
+    bytes[4] = 2;
+    let error = Frame::decode(18, &bytes).expect_err("format 2 is not known");
+    assert_eq!(error.code(), ByeCode::Version);
+    let source = std::error::Error::source(&error).expect("what was wrong").to_string();
+    assert_eq!(source, "format 2 of a genesis is not known to this software, which knows format 1");
 }
 
 #[test]

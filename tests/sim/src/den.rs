@@ -489,6 +489,8 @@ mod tests {
                 }
                 // Megabytes each.
                 Lie::VastTail | Lie::ValueFlood => (None, 4),
+                // A Handle is handed on with commits of the home now and then.
+                Lie::OmittedHomeCommits | Lie::ChangedHomeCommits => (None, 80),
                 _ => (None, 10),
             };
             let kinds: Vec<Lie> = [lie].into_iter().chain(with).collect();

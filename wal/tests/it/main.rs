@@ -2,6 +2,7 @@
 
 mod cases;
 mod failures;
+mod formats;
 mod model;
 mod real;
 mod rot;
