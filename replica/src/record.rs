@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crdt::{Commit, Decoder, Encoder, Seal, WriterId};
+use crdt::{Commit, Decoder, Encoder, Problem, Seal, WriterId};
 use wal::Position;
 
 use crate::error::Error;
@@ -154,8 +154,14 @@ fn decode_rebuild(payload: &[u8]) -> Result<(u64, BTreeMap<WriterId, u64>), crdt
     let count = input.array()?;
     let mut ends = BTreeMap::new();
     for _ in 0..count {
+        let at = input.position();
         input.array_of(2)?;
-        ends.insert(WriterId(input.fixed()?), input.uint()?);
+        let writer = WriterId(input.fixed()?);
+        // What decodes encodes back to the same bytes: in one order, and no writer twice.
+        if ends.last_key_value().is_some_and(|(last, _)| *last >= writer) {
+            return Err(crdt::Error::Encoding { at, problem: Problem::Order });
+        }
+        ends.insert(writer, input.uint()?);
     }
     input.finish()?;
     Ok((sequence, ends))
@@ -171,6 +177,9 @@ fn decode_note(payload: &[u8]) -> Result<Note, crdt::Error> {
 fn decode_noted(payload: &[u8]) -> Result<(Commit, Vec<Note>), crdt::Error> {
     let mut input = Decoder::new(payload);
     let count = input.array()?;
+    if count == 0 {
+        return Err(crdt::Error::Encoding { at: 0, problem: Problem::Length });
+    }
     let commit = Commit::decode(input.bytes()?)?;
     let notes = (1..count).map(|_| next_note(&mut input)).collect::<Result<_, _>>()?;
     input.finish()?;
@@ -180,4 +189,30 @@ fn decode_noted(payload: &[u8]) -> Result<(Commit, Vec<Note>), crdt::Error> {
 fn next_note(input: &mut Decoder<'_>) -> Result<Note, crdt::Error> {
     input.array_of(2)?;
     Ok((input.bytes()?.to_vec(), input.bytes()?.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rebuild_has_one_spelling() {
+        let writer = |byte| WriterId([byte; 24]);
+        let ends = BTreeMap::from([(writer(1), 5), (writer(2), 6)]);
+        let bytes = rebuild(9, &ends);
+        assert_eq!(decode_rebuild(&bytes), Ok((9, ends)));
+        let at = bytes.windows(24).position(|part| part == [1; 24]).expect("the first writer");
+        for other in [2, 3] {
+            let mut bytes = bytes.clone();
+            bytes[at..at + 24].fill(other);
+            assert!(decode_rebuild(&bytes).is_err(), "{other}: a writer twice, or out of order");
+        }
+    }
+
+    #[test]
+    fn notes_stand_behind_a_commit_that_is_counted() {
+        let no_item_and_then_bytes = [0x80, 0x41, 7];
+        let refused = decode_noted(&no_item_and_then_bytes).expect_err("an array of nothing holds no commit");
+        assert_eq!(refused, crdt::Error::Encoding { at: 0, problem: Problem::Length });
+    }
 }
