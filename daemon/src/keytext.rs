@@ -225,6 +225,24 @@ mod tests {
     }
 
     #[test]
+    fn floats_read_back_to_the_last_bit() {
+        let floats = [
+            31.245270191439438,
+            0.1 + 0.2,
+            5e-324,
+            f64::MAX,
+            1e23,
+            9007199254740993.0,
+            -2.2250738585072011e-308,
+        ];
+        for float in floats {
+            let key = Key(crdt::key::encode(&[Element::Float(float)]).expect("a key"));
+            let json = serde_json::to_string(&key).expect("prints");
+            assert_eq!(Key::parse_json(&json), Ok(key), "{json} is another key");
+        }
+    }
+
+    #[test]
     fn what_is_no_key_is_refused() {
         for text in ["", "[", "[]", "[[1]]", r#"[{"time":"yesterday"}]"#, r#"[{"a":1,"b":2}]"#] {
             assert!(Key::parse_json(text).is_err(), "{text}");
