@@ -233,7 +233,7 @@ mod tests {
             f64::MAX,
             1e23,
             9007199254740993.0,
-            -2.2250738585072011e-308,
+            -2.225073858507201e-308,
         ];
         for float in floats {
             let key = Key(crdt::key::encode(&[Element::Float(float)]).expect("a key"));

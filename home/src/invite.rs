@@ -57,11 +57,14 @@ impl Row {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Row, crdt::Error> {
         let mut from = Decoder::new(bytes);
-        from.array_of(4)?;
+        // A row of three is from before tickets carried the time they were made: older than any removal.
+        let fields = from.array()?;
         let at = from.position();
         let role = Role::from_code(from.uint()?);
         let role = role.ok_or(crdt::Error::Encoding { at, problem: crdt::Problem::Range })?;
-        let row = Row { role, uses: from.uint()?, not_after: Time(from.uint()?), made: Time(from.uint()?) };
+        let (uses, not_after) = (from.uint()?, Time(from.uint()?));
+        let made = if fields == 3 { Time(0) } else { Time(from.uint()?) };
+        let row = Row { role, uses, not_after, made };
         from.finish()?;
         Ok(row)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use btree::{Fresh, Hash, Kind};
+use btree::{Fresh, Kind};
 use crdt::{Commit, Dot, Tip, WriterId};
 use disk::Disk;
 
@@ -35,6 +35,15 @@ pub struct Report {
     pub problems: Vec<String>,
 }
 
+impl Report {
+    /// Damage that is met on two ways is told once.
+    fn note(&mut self, problem: String) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+}
+
 impl<D: Disk> Replica<D> {
     /// Reads everything again: trees, values, log, chains and seals, and folds the log onto the base to compare it with
     /// what is visible. Damage is reported, not returned: an error means that the check itself could not go on.
@@ -58,22 +67,17 @@ impl<D: Disk> Replica<D> {
                     report.nodes += found.nodes;
                     report.entries += found.entries;
                 }
-                Err(error) => report.problems.push(sentence(&error)),
+                Err(error) => report.note(sentence(&error)),
             }
         }
+        // Every node, not those of the two trees alone: an offer reads the vectors of bases before this one.
         for pack in self.visible.0.nodes.packs() {
             for (kind, hash, _) in self.visible.0.nodes.pack_entries(&pack.name) {
-                if kind == Kind::Chunk {
-                    self.verify_blob(report, &hash);
+                match self.visible.0.nodes.raw(&hash) {
+                    Ok(_) => report.blobs += u64::from(kind == Kind::Chunk),
+                    Err(error) => report.note(sentence(&error)),
                 }
             }
-        }
-    }
-
-    fn verify_blob(&self, report: &mut Report, hash: &Hash) {
-        match self.visible.0.nodes.raw(hash) {
-            Ok(_) => report.blobs += 1,
-            Err(error) => report.problems.push(sentence(&error)),
         }
     }
 

@@ -4,6 +4,7 @@
 //! validly, and shows exactly what these come to. A connection that a lie must end has ended, with a code that the lie
 //! may have; between honest peers none ends. When the liar is gone the others become equal.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crdt::{
@@ -376,11 +377,14 @@ impl Den {
         let mut removed: BTreeSet<Vec<u8>> = BTreeSet::new();
         let mut seen: BTreeMap<WriterId, u64> = BTreeMap::new();
         for (dot, commit) in &self.book {
-            if !seen.contains_key(&dot.writer) {
-                let tip = snapshot.tip(&dot.writer).map_err(|error| chain(&error))?;
-                seen.insert(dot.writer, tip.map_or(0, |tip| tip.seq));
-            }
-            if seen[&dot.writer] < dot.seq {
+            let last = match seen.entry(dot.writer) {
+                Entry::Occupied(last) => *last.get(),
+                Entry::Vacant(first) => {
+                    let tip = snapshot.tip(&dot.writer).map_err(|error| chain(&error))?;
+                    *first.insert(tip.map_or(0, |tip| tip.seq))
+                }
+            };
+            if last < dot.seq {
                 continue;
             }
             for effect in effects(commit) {
