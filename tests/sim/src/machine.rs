@@ -144,6 +144,35 @@ impl Machine {
         Ok(opened)
     }
 
+    /// What `verify` finds wrong with each of its folders: through the replica that runs there, or, where none does, in
+    /// the folder as it lies. A folder that does not even open is told as that.
+    pub fn problems(&self, now: u64) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (space, copy) in &self.copies {
+            let report = match &copy.replica {
+                Some(replica) => replica.verify(),
+                None => self.read(*space, now).and_then(|replica| replica.verify()),
+            };
+            match report {
+                Ok(report) => problems.extend(report.problems),
+                Err(error) => problems.push(chain(&error)),
+            }
+        }
+        problems
+    }
+
+    /// Opens a space to be read: nothing is written, and nothing is drawn from the seed.
+    fn read(&self, space: usize, now: u64) -> Result<Replica<MemoryDisk>, replica::Error> {
+        let options = OpenOptions {
+            device: self.key.clone(),
+            seed: [0; 32],
+            now: self.clock.read(now),
+            limits: Limits::default(),
+            mode: Mode::ReadOnly,
+        };
+        Replica::open(self.disk.within(&folder(space)), options).map(|(replica, _)| replica)
+    }
+
     /// What its clock says.
     pub fn time(&self, now: u64) -> Time {
         self.clock.read(now)

@@ -5,7 +5,6 @@ use sync::Store;
 use super::World;
 use super::process::End;
 use crate::event::What;
-use crate::machine::chain;
 use crate::promise::{Verdict, damage, liveness};
 
 /// How often it is asked whether all are equal.
@@ -74,18 +73,12 @@ impl World {
             // It did not open, and somebody gave it up.
             return Ok(());
         }
-        let replicas = self.machines[machine].copies.values().filter_map(|copy| copy.replica.as_ref());
-        let reports: Vec<_> = replicas.map(|replica| replica.verify()).collect();
-        let problem = reports.iter().find_map(|report| match report {
-            Ok(report) => report.problems.first().cloned(),
-            Err(error) => Some(chain(error)),
-        });
-        match problem {
+        match self.machines[machine].problems(self.now).first() {
             Some(problem) => {
                 self.note(machine, What::Stops { reason: format!("verify finds {problem}") });
                 self.wipe(machine);
             }
-            None if reports.is_empty() => {
+            None if self.machines[machine].copies.values().all(|copy| copy.replica.is_none()) => {
                 return Err(damage::overlooked(&format!("m{machine}"), "nothing runs there"));
             }
             // Whatever has changed, nothing rests on it.
