@@ -43,8 +43,8 @@ impl Candidate {
 }
 
 impl InSlots {
-    /// Reads both slots. One of another format refuses the folder: the other slot is older, and to go on from there
-    /// would lose what a newer software did.
+    /// Reads both slots, and of each the newer copy. One of another format refuses the folder: the other slot is older, and
+    /// to go on from there would lose what a newer software did.
     pub(crate) fn read<D: Disk>(slots: &Slots<D>) -> Result<Self, Error> {
         let mut all = Vec::new();
         for Slot { place, is_ours, body } in slots.read()? {
@@ -57,6 +57,11 @@ impl InSlots {
             return Err(Error::NoManifest);
         }
         newest_first(&mut all);
+        let mut places = BTreeSet::new();
+        all.retain(|found| match found.source {
+            Source::Slot { slot } => places.insert(slot),
+            Source::Pack { .. } => true,
+        });
         Ok(Self { all })
     }
 

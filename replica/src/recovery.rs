@@ -74,7 +74,7 @@ impl<D: Disk> Replica<D> {
         // After a kill the page cache may show a slot that the disk lacks, and after a failed flush it calls that clean.
         // Written again, so that it is durable before the other slot is replaced: else a crash now could cost both.
         if let Source::Slot { slot } = candidate.source {
-            self.slots.write(slot, &candidate.manifest.encode())?;
+            self.slots.write_again(slot, &candidate.manifest.encode())?;
         }
         self.remove_strangers(&named)?;
         for name in named.into_iter().filter(|name| !candidate.names_pack(name)) {

@@ -8,6 +8,7 @@ use disk::Disk;
 
 use crate::checkpoint::fold_overlay;
 use crate::error::Error;
+use crate::options::Mode;
 use crate::record::Record;
 use crate::replica::Replica;
 use crate::view::tip_in;
@@ -45,10 +46,13 @@ impl Report {
 }
 
 impl<D: Disk> Replica<D> {
-    /// Reads everything again: trees, values, log, chains and seals, and folds the log onto the base to compare it with
+    /// Reads everything again: manifest, trees, values, log, chains and seals, and folds the log onto the base to compare it with
     /// what is visible. Damage is reported, not returned: an error means that the check itself could not go on.
     pub fn verify(&self) -> Result<Report, Error> {
         let mut report = Report::default();
+        if self.mode == Mode::ReadWrite {
+            report.problems = self.slots.problems(self.slot, &self.manifest.encode());
+        }
         self.verify_trees(&mut report);
         self.verify_log(&mut report)?;
         self.verify_state(&mut report)?;

@@ -61,13 +61,31 @@ fn flipped_bit_in_the_log_is_damage_and_not_a_torn_tail() {
 }
 
 #[test]
-fn flipped_bit_in_a_slot_opens_the_other() {
+fn a_byte_of_a_manifest_that_rots_costs_nothing_and_is_written_again() {
     let (space, disk) = folder();
-    for offset in [0, 7, 9, 20, 100, 300, 256 << 10, (256 << 10) + 20, (256 << 10) + 200] {
-        let copy = disk.copy();
-        copy.flip_bit("manifest", offset, 1);
-        let (replica, _) = space.try_open(0, &copy, 3, Mode::ReadWrite).unwrap();
-        assert_eq!(contents(&replica).len(), 61, "offset {offset}");
-        assert_eq!(replica.verify().unwrap().problems, [""; 0]);
+    let (_, whole) = space.try_open(0, &disk.copy(), 3, Mode::ReadOnly).unwrap();
+    for start in (0..4).map(|copy| copy * (256 << 10)) {
+        for offset in [0, 7, 9, 20, 100, 300] {
+            let copy = disk.copy();
+            copy.flip_bit("manifest", start + offset, 1);
+            let (_, read) = space.try_open(0, &copy, 3, Mode::ReadOnly).unwrap();
+            assert_eq!(read.source, whole.source, "byte {offset} of {start}: the newest one counts");
+            let (replica, _) = space.try_open(0, &copy, 3, Mode::ReadWrite).unwrap();
+            assert_eq!(contents(&replica).len(), 61, "byte {offset} of {start}");
+            assert_eq!(replica.verify().unwrap().problems, [""; 0]);
+        }
     }
+}
+
+#[test]
+fn a_manifest_that_rots_under_a_running_replica_is_reported() {
+    let (space, disk) = folder();
+    let replica = space.open(0, &disk, 3);
+    let problems = |copy: u64| {
+        disk.flip_bit("manifest", copy * (256 << 10) + 60, 1);
+        replica.verify().unwrap().problems
+    };
+    let found: Vec<Vec<String>> = (0..4).map(problems).collect();
+    assert_eq!(found[3].len(), 2, "both copies of the slot that counts, and of no other: {found:?}");
+    assert!(found[3].iter().all(|problem| problem.contains("manifest: copy")), "{found:?}");
 }

@@ -79,7 +79,7 @@ faults! {
     RotLog,
     /// F31: a bit of a pack changes at rest.
     RotPack,
-    /// F32: a bit of the manifest changes at rest.
+    /// F32: a bit of the manifest changes at rest, in the first copy of a slot.
     RotManifest,
     /// F33: a call to the disk takes seconds.
     Latency,

@@ -59,10 +59,13 @@ impl World {
             Fault::BadSector => disk.damage_sector(&name, offset),
             _ => disk.flip_bit(&name, offset, self.random.below(8) as u32),
         }
-        self.machines[machine].is_rotten = true;
-        // What it alone held may be gone, and nobody promised otherwise.
-        for space in spaces {
-            self.spaces[space].book.forgive(machine);
+        // One copy of the manifest that rots costs nothing: the other one speaks for it.
+        if fault != Fault::RotManifest {
+            self.machines[machine].is_rotten = true;
+            // What it alone held may be gone, and nobody promised otherwise.
+            for space in spaces {
+                self.spaces[space].book.forgive(machine);
+            }
         }
         self.suffer(machine, fault, format!("byte {offset} of {name}"));
     }
@@ -81,7 +84,9 @@ impl World {
             return None;
         }
         let (name, bytes) = &files[self.random.below(files.len() as u64) as usize];
-        let written = || bytes.iter().enumerate().filter(|(_, byte)| **byte != 0);
+        // The second copies of the manifest's slots stay whole.
+        let end = if fault == Fault::RotManifest { bytes.len() / 2 } else { bytes.len() };
+        let written = || bytes[..end].iter().enumerate().filter(|(_, byte)| **byte != 0);
         let count = written().count() as u64;
         if count == 0 {
             return None;
