@@ -128,7 +128,7 @@ fn altered_files_are_named_and_nothing_panics() {
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(!said.contains("panicked"), "{part}: {said}");
         if output.status.success() {
-            // Half of a manifest's two slots may be gone and nothing with it: then everything must be there.
+            // What rots in one copy of a manifest is read from the other: then everything must be there.
             assert_eq!(daemon.count("telemetry/readings"), 50, "{part}: {said}");
         } else {
             assert_eq!(output.status.code(), Some(1), "{part}: {said}");
