@@ -140,10 +140,8 @@ impl fmt::Display for Event {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            What::Fault { fault, how } if how.is_empty() => {
-                write!(f, "suffers F{} {fault:?}", fault.number())
-            }
-            What::Fault { fault, how } => write!(f, "suffers F{} {fault:?}: {how}", fault.number()),
+            What::Fault { fault, how } if how.is_empty() => write!(f, "suffers {fault}"),
+            What::Fault { fault, how } => write!(f, "suffers {fault}: {how}"),
             What::Starts { space, version, found } => {
                 write!(f, "starts s{space} at version {version}, {found}")
             }

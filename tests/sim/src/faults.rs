@@ -1,6 +1,7 @@
 //! The faults, numbered as in `docs/testing.md`, and how often each one fired.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Declares the kinds in the order of their numbers.
 macro_rules! faults {
@@ -114,6 +115,12 @@ impl Fault {
     }
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("F{} {self:?}", self.number()))
+    }
+}
+
 /// How often each kind fired.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fired(BTreeMap<Fault, u64>);
@@ -139,5 +146,13 @@ impl Fired {
         for (fault, count) in &other.0 {
             *self.0.entry(*fault).or_default() += count;
         }
+    }
+}
+
+impl fmt::Display for Fired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds: Vec<String> = self.0.iter().map(|(fault, count)| format!("{fault} {count}")).collect();
+        f.write_str(if kinds.is_empty() { "none" } else { "" })?;
+        f.write_str(&kinds.join(", "))
     }
 }

@@ -1,110 +1,121 @@
-//! Many seeds, on as many threads as were asked for, and what they came to together.
+//! Many worlds, on as many threads as were asked for, up to a seed or for so long.
 
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 
 use rustix::time::{ClockId, clock_gettime};
-use sim::{Broken, Fired, Options, Outcome};
+use sim::Options;
 
-/// Sums over worlds.
-#[derive(Default)]
-struct Sums {
-    worlds: u64,
-    broken: u64,
-    commits: u64,
-    crashes: u64,
-    steps: u64,
-    simulated: u64,
-    leapt: u64,
-    slowest: u64,
-    rounds_max: u64,
-    machines_max: usize,
-    fired: Fired,
+use crate::sums::Sums;
+
+/// When no further world is begun.
+pub(crate) enum Until {
+    /// Before this seed.
+    Seed(u64),
+    /// After so many seconds.
+    Seconds(f64),
 }
 
-/// Plays `count` seeds from `from` on; worlds share nothing, so that threads cannot disturb them.
-pub(crate) fn play(from: u64, count: u64, jobs: u64) -> ExitCode {
-    let next = AtomicU64::new(from);
-    let began = clock_gettime(ClockId::Monotonic);
-    let sums = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..jobs.max(1)).map(|_| scope.spawn(|| play_some(&next, from + count))).collect();
-        let done = threads.into_iter().map(|thread| thread.join().expect("a world does not panic"));
-        done.fold(Sums::default(), Sums::plus)
-    });
-    let ended = clock_gettime(ClockId::Monotonic);
-    let wall = (ended.tv_sec - began.tv_sec) as f64 + (ended.tv_nsec - began.tv_nsec) as f64 / 1e9;
-    sums.print(wall);
-    if sums.broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn play_some(next: &AtomicU64, end: u64) -> Sums {
+/// Plays seeds from `from` on; worlds share nothing, so that threads cannot disturb them. Fails if a promise broke.
+pub(crate) fn play(from: u64, until: &Until, jobs: u64) -> ExitCode {
+    let (began, next) = (seconds(ClockId::Monotonic), AtomicU64::new(from));
+    let (sender, played) = mpsc::channel();
     let mut sums = Sums::default();
-    loop {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= end {
-            return sums;
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if until.is_over(seed, began) {
+                        return;
+                    }
+                    let played = sim::run(seed, Options::default());
+                    sender.send(played).expect("all threads are listened to until they end");
+                }
+            });
         }
-        sums.add(sim::run(seed, Options::default()));
-    }
-}
-
-impl Sums {
-    fn add(&mut self, played: Result<Outcome, Broken>) {
-        self.worlds += 1;
-        match played {
-            Ok(outcome) => {
-                self.commits += outcome.commits;
-                self.crashes += outcome.crashes;
-                self.steps += outcome.steps;
-                self.simulated += outcome.simulated;
-                self.leapt += outcome.leapt;
-                self.slowest = self.slowest.max(outcome.converged);
-                self.rounds_max = self.rounds_max.max(outcome.rounds);
-                self.machines_max = self.machines_max.max(outcome.machines);
-                self.fired.merge(&outcome.fired);
-            }
-            Err(broken) => {
-                self.broken += 1;
-                self.simulated += broken.at;
+        drop(sender);
+        let mut progress = Progress::new(began);
+        for played in played {
+            sums.add(&played);
+            if let Err(broken) = &played {
                 println!("{broken}");
             }
+            progress.tell(until.part(from, &sums, began), &sums);
+        }
+        progress.end();
+    });
+    sums.print(seconds(ClockId::Monotonic) - began);
+    if let Until::Seconds(_) = until {
+        sums.print_rare();
+    }
+    for seed in &sums.broken {
+        println!("broken: sim explain --seed {seed}    smaller: sim shrink --seed {seed}");
+    }
+    if sums.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What a clock of the real world shows; no simulated one sees it.
+pub(crate) fn seconds(clock: ClockId) -> f64 {
+    let now = clock_gettime(clock);
+    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
+}
+
+impl Until {
+    fn is_over(&self, seed: u64, began: f64) -> bool {
+        match self {
+            Until::Seed(end) => seed >= *end,
+            Until::Seconds(length) => seconds(ClockId::Monotonic) - began >= *length,
         }
     }
 
-    fn plus(mut self, other: Sums) -> Sums {
-        self.worlds += other.worlds;
-        self.broken += other.broken;
-        self.commits += other.commits;
-        self.crashes += other.crashes;
-        self.steps += other.steps;
-        self.simulated += other.simulated;
-        self.leapt += other.leapt;
-        self.slowest = self.slowest.max(other.slowest);
-        self.rounds_max = self.rounds_max.max(other.rounds_max);
-        self.machines_max = self.machines_max.max(other.machines_max);
-        self.fired.merge(&other.fired);
-        self
+    /// How much of it is done, from 0 to 1.
+    fn part(&self, from: u64, sums: &Sums, began: f64) -> f64 {
+        let part = match self {
+            Until::Seed(end) => sums.worlds as f64 / (end - from) as f64,
+            Until::Seconds(length) => (seconds(ClockId::Monotonic) - began) / length,
+        };
+        part.min(1.0)
+    }
+}
+
+/// One line on a terminal, written over again and again; elsewhere a line a minute.
+struct Progress {
+    is_watched: bool,
+    began: f64,
+    /// When it was last told.
+    told: f64,
+}
+
+impl Progress {
+    fn new(began: f64) -> Progress {
+        Progress { is_watched: std::io::stderr().is_terminal(), began, told: began }
     }
 
-    fn print(&self, wall: f64) {
-        let cpu = clock_gettime(ClockId::ProcessCPUTime);
-        let cpu = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
-        let seconds = self.simulated as f64 / 1000.0;
-        println!(
-            "{} worlds of up to {} machines, {} broken; {} commits acknowledged, {} crashes, {} steps",
-            self.worlds, self.machines_max, self.broken, self.commits, self.crashes, self.steps
+    fn tell(&mut self, part: f64, sums: &Sums) {
+        let now = seconds(ClockId::Monotonic);
+        if now - self.told < if self.is_watched { 0.2 } else { 60.0 } {
+            return;
+        }
+        self.told = now;
+        let (begin, end) = if self.is_watched { ("\r", "") } else { ("", "\n") };
+        eprint!(
+            "{begin}{:3.0} % after {:.0} s: {} worlds, {} broken{end}",
+            part * 100.0,
+            now - self.began,
+            sums.worlds,
+            sums.broken.len()
         );
-        println!(
-            "{seconds:.0} virtual seconds in {cpu:.1} CPU seconds: {:.0} to 1; {:.0} worlds a minute; {} days slept through",
-            seconds / cpu,
-            self.worlds as f64 * 60.0 / wall,
-            self.leapt / 86_400_000
-        );
-        println!(
-            "slowest to be equal: {} ms and {} Handles after the faults stopped",
-            self.slowest, self.rounds_max
-        );
-        crate::print_faults(&self.fired);
+        // A line that cannot be drawn is no reason to stop.
+        drop(std::io::stderr().flush());
+    }
+
+    fn end(&self) {
+        if self.is_watched && self.told > self.began {
+            eprintln!();
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use planted::Bug;
 
+use crate::promise::ASSERTION;
 use crate::{Broken, Options};
 
 /// Seeds within which every bug is found.
@@ -37,7 +38,7 @@ pub fn hunt(bug: Bug, seeds_max: u64) -> Option<Found> {
         let (by, what) = match played {
             Ok(Ok(())) => return None,
             Ok(Err(found)) => found,
-            Err(panic) => ("an assertion".to_string(), text(&*panic)),
+            Err(panic) => (ASSERTION.to_string(), crate::world::text(&*panic)),
         };
         Some(Found { seeds: seed, by, what })
     });
@@ -77,9 +78,4 @@ pub fn run(only: Option<&str>, seeds_max: u64) -> bool {
     }
     drop(std::panic::take_hook());
     survivors == 0
-}
-
-fn text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }

@@ -25,6 +25,16 @@ use sync::Store;
 
 use crate::book::{Book, Place, Vector};
 
+/// The name of a breach that is no promise's: an assertion of the core or of a check has tripped.
+pub const ASSERTION: &str = "an assertion";
+
+/// What a promise says, in the words of `docs/testing.md`.
+pub fn says(promise: &str) -> Option<&'static str> {
+    let row = format!("| {promise} | ");
+    let row = include_str!("../../../docs/testing.md").lines().find_map(|line| line.strip_prefix(&row))?;
+    row.split(" | ").next()
+}
+
 /// A promise that was broken: its name in `docs/testing.md`, and which replica, which dot, which key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breach {

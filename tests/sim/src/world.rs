@@ -1,6 +1,7 @@
 //! `World`: machines, spaces, links and one virtual clock, moved from event to event under one seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use disk::Random;
 
@@ -11,7 +12,7 @@ use crate::link::{Connection, Link};
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::outcome::{Broken, Outcome};
-use crate::promise::{Breach, Verdict};
+use crate::promise::{ASSERTION, Breach, Verdict, breach};
 use crate::space::Space;
 use crate::trace::Trace;
 use crate::weather::Weather;
@@ -111,7 +112,10 @@ impl World {
 
     /// Runs the seed to its end.
     pub fn run(mut self) -> Result<Outcome, Broken> {
-        let (seed, lived) = (self.seed, self.live());
+        // An assertion that trips is a promise broken, too: the world shows how it came to that, and is not used again.
+        let lived = catch_unwind(AssertUnwindSafe(|| self.live()));
+        let lived = lived.unwrap_or_else(|panic| Err(breach(ASSERTION, text(&*panic))));
+        let seed = self.seed;
         let (step, at, fired, leapt) = (self.step, self.now - START, self.fired, self.leapt);
         let commits = self.spaces.iter().map(|space| space.book.acknowledged().count() as u64).sum();
         let Counts { converged, rounds, crashes, .. } = self.counts;
@@ -214,4 +218,10 @@ impl World {
     fn about(&mut self, mean: u64) -> u64 {
         1 + self.random.below(2 * mean)
     }
+}
+
+/// What a panic says.
+pub(crate) fn text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }

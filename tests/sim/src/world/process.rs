@@ -1,6 +1,8 @@
 //! The life of processes: started, woken by their timers, stopped by what fails under them.
 
 use disk::Faults;
+use replica::{Opened, Source};
+use wal::Cut;
 
 use super::World;
 use crate::agenda::Due;
@@ -100,10 +102,7 @@ impl World {
             let registry = &mut self.spaces[*space].registry;
             match self.machines[machine].open(*space, self.now, limits, seed, registry) {
                 Ok(opened) => {
-                    let replica::Opened { source, version, replayed, unsealed, undone, cut } = opened;
-                    let found = format!(
-                        "from {source:?}, {replayed} replayed, {unsealed} unsealed, {undone} undone, cut {cut:?}"
-                    );
+                    let (version, found) = (opened.version, found(&opened));
                     self.note(machine, What::Starts { space: *space, version, found });
                     let it = &mut self.machines[machine];
                     if let Some(copy) = it.copies.get_mut(space).filter(|_| it.is_rotten) {
@@ -263,4 +262,24 @@ impl World {
         }
         due.map(|at| at.max(now + 1))
     }
+}
+
+/// What opening found, in words.
+fn found(opened: &Opened) -> String {
+    let Opened { source, replayed, unsealed, undone, cut, .. } = opened;
+    let mut found = match source {
+        Source::Slot { slot } => format!("from manifest slot {slot}"),
+        Source::Pack { name } => format!("from the manifest in pack {name}"),
+    };
+    found += &format!(", {replayed} commits from the log");
+    if *unsealed > 0 {
+        found += &format!(", {unsealed} received ones dropped, since the end of their unit is missing");
+    }
+    if *undone {
+        found += ", a drop of commits undone, since its manifest is missing";
+    }
+    if let Some(Cut { segment, offset, len }) = cut {
+        found += &format!(", a torn tail of {len} bytes cut at byte {offset} of {segment}");
+    }
+    found
 }

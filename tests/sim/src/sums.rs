@@ -1,0 +1,89 @@
+//! What many worlds came to together.
+
+use rustix::time::ClockId;
+use sim::{Broken, Fault, Fired, Outcome};
+
+use crate::many::seconds;
+
+/// A kind of fault that fired less often has hardly met what it is there for.
+const RARE: u64 = 100;
+
+/// Sums over worlds.
+#[derive(Default)]
+pub(crate) struct Sums {
+    pub(crate) worlds: u64,
+    /// Their seeds.
+    pub(crate) broken: Vec<u64>,
+    commits: u64,
+    crashes: u64,
+    steps: u64,
+    simulated: u64,
+    leapt: u64,
+    slowest: u64,
+    rounds_max: u64,
+    machines_max: usize,
+    fired: Fired,
+}
+
+impl Sums {
+    pub(crate) fn add(&mut self, played: &Result<Outcome, Broken>) {
+        self.worlds += 1;
+        match played {
+            Ok(outcome) => {
+                self.commits += outcome.commits;
+                self.crashes += outcome.crashes;
+                self.steps += outcome.steps;
+                self.simulated += outcome.simulated;
+                self.leapt += outcome.leapt;
+                self.slowest = self.slowest.max(outcome.converged);
+                self.rounds_max = self.rounds_max.max(outcome.rounds);
+                self.machines_max = self.machines_max.max(outcome.machines);
+                self.fired.merge(&outcome.fired);
+            }
+            Err(broken) => {
+                self.broken.push(broken.seed);
+                self.steps += broken.step;
+                self.simulated += broken.at;
+                self.fired.merge(&broken.fired);
+            }
+        }
+    }
+
+    /// A table of all of it, for worlds that took so many seconds of a wall clock.
+    pub(crate) fn print(&self, wall: f64) {
+        let cpu = seconds(ClockId::ProcessCPUTime);
+        let virtual_seconds = self.simulated as f64 / 1000.0;
+        println!(
+            "{} worlds of up to {} machines, {} broken; {} commits acknowledged, {} crashes, {} steps",
+            self.worlds,
+            self.machines_max,
+            self.broken.len(),
+            self.commits,
+            self.crashes,
+            self.steps
+        );
+        println!(
+            "{virtual_seconds:.0} virtual seconds in {cpu:.1} CPU seconds: {:.0} to 1; {:.0} worlds a minute; {} days slept through",
+            virtual_seconds / cpu,
+            self.worlds as f64 * 60.0 / wall,
+            self.leapt / 86_400_000
+        );
+        println!(
+            "slowest to be equal: {} ms and {} Handles after the faults stopped",
+            self.slowest, self.rounds_max
+        );
+        for fault in Fault::ALL {
+            println!("{fault:<23} {}", self.fired.count(*fault));
+        }
+    }
+
+    /// Says which kinds of faults were rare.
+    pub(crate) fn print_rare(&self) {
+        let rare = Fault::ALL.iter().filter(|fault| self.fired.count(**fault) < RARE);
+        let rare: Vec<String> = rare.map(|fault| format!("{fault}: {}", self.fired.count(*fault))).collect();
+        match rare.as_slice() {
+            [] => println!("every kind of fault fired {RARE} times and more"),
+            rare => println!("fired less than {RARE} times, so that little was tried: {}", rare.join(", ")),
+        }
+    }
+}
