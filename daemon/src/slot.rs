@@ -172,10 +172,8 @@ impl<D: Disk> Slot<D> {
         let (done, reached) = oneshot::channel();
         let mut done = Some(done);
         self.call(0, move |owner, now| {
-            if let Some(done) = done.take() {
-                owner.wait(now, dot, level, done);
-            }
-            Turn::Done(owner.live().map(|_| ()))
+            let asked = done.take().map_or(Ok(()), |done| owner.wait(now, dot, level, done));
+            Turn::Done(asked)
         })
         .await?;
         reached.await.map_err(|_| Error::OutcomeUnknown)

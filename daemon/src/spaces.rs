@@ -374,6 +374,13 @@ fn open_live(
     if let Some(cut) = &opened.cut {
         tracing::info!(path = %path.display(), ?cut, "a torn tail was cut: nothing of it was acknowledged");
     }
+    if opened.undone {
+        tracing::info!(path = %path.display(), "a rebuild that a crash cut short was undone: it is made again");
+    }
+    if opened.unsealed > 0 {
+        let commits = opened.unsealed;
+        tracing::info!(path = %path.display(), commits, "received commits that a crash cut short were dropped: they come again");
+    }
     if mode == Mode::ReadOnly {
         return Ok(Live { replica, home: None, registry });
     }

@@ -56,6 +56,9 @@ impl Home {
         if let Some(ahead) = &self.ahead {
             return Err(Error::Behind { handle: Box::new(ahead.clone()) });
         }
+        if self.is_unheard {
+            return Err(Error::Unheard);
+        }
         match &self.in_doubt {
             // The same bytes: were it another Handle, both could be seen under one version.
             Some(next) if next.version == base.version + 1 => {
@@ -63,6 +66,7 @@ impl Home {
             }
             _ => self.in_doubt = None,
         }
+        self.keep_heard(replica)?;
         replica.flush()?;
         if self.outstanding(replica).commits == 0 {
             return Ok(None);

@@ -1,5 +1,7 @@
 //! Cuts that follow from what is folded or proven: what was taken as never coming must never come.
 
+use std::collections::BTreeMap;
+
 use crdt::{CommitId, Evidence, Time, Tip, WriterId, system};
 use disk::Disk;
 use replica::{Cut, HomeWrite, Reason, Replica};
@@ -11,34 +13,41 @@ use crate::home::Home;
 const CUTS_MAX: usize = 5_000;
 
 impl Home {
-    /// Writes a row for each writer that a commit folded here takes as ended or that something is proven against, and that
+    /// Writes a row for each writer that a commit folded here takes as ended, or that something is proven against, and that
     /// has none as low yet.
     ///
     /// In the very Handle that covers the fold: a grant, a floor or another home's Handle could otherwise let the rest of
     /// the writer in after what was to remove it.
     pub(crate) fn publish_cuts<D: Disk>(&mut self, replica: &mut Replica<D>, now: Time) -> Result<(), Error> {
-        let version = replica.base().version;
-        if self.looked_at != version {
-            replica.find_ended()?;
-            self.looked_at = version;
-        }
+        self.look_for_ended(replica)?;
         let ended: Vec<WriterId> = replica.ended().iter().take(CUTS_MAX).copied().collect();
+        // What is proven ends a writer here; the row ends it for whoever never sees the proof.
+        let proofs = replica.evidence().iter();
+        let proven: BTreeMap<_, _> =
+            proofs.map(|(proof, evidence)| (proof.writer, evidence.as_ref())).collect();
         let mut writes = Vec::new();
         for writer in &ended {
-            writes.extend(cut(replica, writer, Reason::Absent)?);
-        }
-        // What is proven ends a writer here; the row ends it for whoever never sees the proof.
-        for (proof, evidence) in replica.evidence().iter().take(CUTS_MAX) {
-            let reason = match evidence.as_ref() {
-                Evidence::Fork(_) => Reason::Fork,
-                Evidence::TakenBack(_) => Reason::TakenBack,
+            let reason = match proven.get(writer) {
+                None => Reason::Absent,
+                Some(Evidence::Fork(_)) => Reason::Fork,
+                Some(Evidence::TakenBack(_)) => Reason::TakenBack,
             };
-            writes.extend(cut(replica, &proof.writer, reason)?);
+            writes.extend(cut(replica, writer, reason)?);
         }
         if !writes.is_empty() {
             self.write(replica, now, writes)?;
         }
         replica.forget_ended(&ended);
+        Ok(())
+    }
+
+    /// Finds out whose end is to be published, where that is not known for this base yet.
+    pub(crate) fn look_for_ended<D: Disk>(&mut self, replica: &mut Replica<D>) -> Result<(), Error> {
+        let version = replica.base().version;
+        if self.looked_at != version {
+            replica.find_ended()?;
+            self.looked_at = version;
+        }
         Ok(())
     }
 }

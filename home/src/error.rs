@@ -47,11 +47,16 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Nothing is signed, admitted or invited here.
-    #[error("this is not the acting home of the space: {duty:?}")]
+    #[error("this is not the acting home of the space: {duty}")]
     OffDuty {
         /// Why.
         duty: Duty,
     },
+    /// It was claimed, and may have lost versions: nothing is signed before a member has said which one it has.
+    #[error(
+        "this home was claimed, and signs nothing before it has heard of a member, which may have newer versions"
+    )]
+    Unheard,
     /// The home cannot take itself out: another device must be the home first.
     #[error("this device is the home of the space")]
     OwnHome,

@@ -1,5 +1,7 @@
 //! `Home`: the role, as its owner holds it beside the replica.
 
+use std::fmt;
+
 use crdt::{Decoder, DeviceKey, Encoder, Handle, Time, derive, system};
 use disk::Disk;
 use replica::{Backlog, HomeWrite, Replica};
@@ -9,6 +11,9 @@ use crate::error::Error;
 use crate::registry::Registry;
 
 const CLAIM_FORMAT: u64 = 1;
+
+/// The note of a home that was claimed and has not heard of any member since; its value says nothing.
+const UNHEARD_NOTE: &[u8] = b"home/unheard";
 
 /// Names that one batch pins, some 1 MiB at most: however many collections somebody makes, the commit fits its limits
 /// and the Handle is made.
@@ -28,6 +33,15 @@ pub struct HomeOptions {
     pub fingerprint: Fingerprint,
 }
 
+/// What whoever claims a home knows of its members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Members {
+    /// One may have a version that this folder lost.
+    MayBeAhead,
+    /// None has anything that this folder does not have.
+    AreNotAhead,
+}
+
 /// Whether this home acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
@@ -37,6 +51,16 @@ pub enum Duty {
     NotHome,
     /// The folder was copied or restored: two homes would sign one version. Off until it is claimed.
     Copied,
+}
+
+impl fmt::Display for Duty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Duty::On => "it acts",
+            Duty::NotHome => "another device is",
+            Duty::Copied => "its folder was copied or moved, so that home duties are off until it is claimed",
+        })
+    }
 }
 
 /// Admits devices, pins names and moves the Handle of one space.
@@ -49,6 +73,8 @@ pub struct Home {
     pub(crate) in_doubt: Option<Handle>,
     /// A Handle of this space's home that is newer than the base: a device has it, and this replica lost it.
     pub(crate) ahead: Option<Handle>,
+    /// It was claimed, and no member has said since which base it has.
+    pub(crate) is_unheard: bool,
     /// The base for which it is known what its tail takes as ended.
     pub(crate) looked_at: u64,
     /// Whether the registry has been compared with the manifest since the start.
@@ -80,6 +106,7 @@ impl Home {
             cadence,
             in_doubt: None,
             ahead: None,
+            is_unheard: replica.notes(UNHEARD_NOTE).is_some(),
             looked_at: 0,
             is_level: false,
             has_more_names: false,
@@ -104,9 +131,14 @@ impl Home {
         registry: &mut impl Registry,
     ) -> Result<(), Error> {
         match self.level(replica, now, registry) {
-            Err(Error::Unavailable | Error::Behind { .. }) => Ok(()),
-            answer => answer,
+            Err(Error::Unavailable | Error::Behind { .. }) => {}
+            answer => answer?,
         }
+        if uncovered(replica).commits == 0 {
+            // Nothing else would make a Handle due, and what is proven has to be said.
+            self.look_for_ended(replica)?;
+        }
+        Ok(())
     }
 
     /// Whether it acts, and if not, why.
@@ -120,13 +152,33 @@ impl Home {
     }
 
     /// Binds the role to this folder, durably. A person says so who knows that no other copy acts.
-    pub fn claim<D: Disk>(&mut self, replica: &mut Replica<D>, now: Time) -> Result<(), Error> {
+    ///
+    /// The folder may be a backup, and members may have versions that were signed after it was made: signing one of them
+    /// again would give it two meanings. So nothing is signed before a member was heard of, unless the same person knows
+    /// that none has anything newer, or there is none.
+    pub fn claim<D: Disk>(
+        &mut self,
+        replica: &mut Replica<D>,
+        now: Time,
+        members: Members,
+    ) -> Result<(), Error> {
         if self.duty == Duty::NotHome {
             return Err(Error::OffDuty { duty: self.duty });
         }
+        let me = replica.device().id();
+        let has_others = crate::members(&replica.snapshot())?.iter().any(|(device, _)| *device != me);
+        self.is_unheard = members == Members::MayBeAhead && has_others;
+        // With the claim or before it.
+        replica.note(UNHEARD_NOTE, if self.is_unheard { b"1" } else { b"" })?;
+        replica.claim_folder(self.fingerprint.0)?;
         replica.set_claim(now, encode_claim(self.fingerprint))?;
         self.duty = Duty::On;
         Ok(())
+    }
+
+    /// Whether it was claimed and waits for a member to say which base it has.
+    pub fn is_unheard(&self) -> bool {
+        self.is_unheard
     }
 
     /// Somebody waits for what is there now to be anchored.
@@ -139,14 +191,26 @@ impl Home {
     pub fn hear<D: Disk>(&mut self, replica: &Replica<D>, handle: &Handle) {
         let is_newer = |known: &Handle| handle.version > known.version;
         let is_news = is_newer(replica.base()) && self.ahead.as_ref().is_none_or(is_newer);
-        if is_news && replica.ring().verify(handle).is_ok() {
-            self.ahead = Some(handle.clone());
+        if (is_news || self.is_unheard) && replica.ring().verify(handle).is_ok() {
+            self.is_unheard = false;
+            if is_news {
+                self.ahead = Some(handle.clone());
+            }
         }
     }
 
-    /// When the next [`Home::batch`] is due. Never off duty, and never while everything is covered.
+    /// Somebody was heard of since the claim: from now on that is so after a restart, too.
+    pub(crate) fn keep_heard<D: Disk>(&self, replica: &mut Replica<D>) -> Result<(), Error> {
+        if !self.is_unheard && replica.notes(UNHEARD_NOTE).is_some() {
+            replica.note(UNHEARD_NOTE, b"")?;
+        }
+        Ok(())
+    }
+
+    /// When the next [`Home::batch`] is due. Never off duty, never while everything is covered, and not before a home that was
+    /// claimed has heard of a member.
     pub fn due<D: Disk>(&mut self, now: Time, replica: &Replica<D>) -> Option<Time> {
-        if !self.is_on_duty() {
+        if !self.is_on_duty() || self.is_unheard {
             return None;
         }
         self.cadence.observe(now, self.outstanding(replica));

@@ -24,7 +24,7 @@ pub use batch::{Proposal, Verdict};
 pub use error::Error;
 pub use found::{FOLD_VERSION, Founded, Founding, found};
 pub use handover::addresses;
-pub use home::{Duty, Fingerprint, Home, HomeOptions};
+pub use home::{Duty, Fingerprint, Home, HomeOptions, Members};
 pub use invite::Invite;
 pub use propose::Decision;
 pub use registry::{Delivery, MemoryRegistry, Mishap, Outcome, RedbRegistry, Registry, Swap};

@@ -40,8 +40,9 @@ impl<D: Disk> Replica<D> {
         self.flush()?;
         let (manifest, known) = (self.manifest.evidence, self.pending.proofs.clone());
         let taken = self.keep_proofs(now, &proof, proofs);
-        if taken.is_err() {
-            (self.manifest.evidence, self.pending.proofs) = (manifest, known);
+        match &taken {
+            Ok(()) => drop(self.ended.insert(proof.writer)),
+            Err(_) => (self.manifest.evidence, self.pending.proofs) = (manifest, known),
         }
         taken
     }
@@ -84,7 +85,7 @@ impl<D: Disk> Replica<D> {
     }
 
     /// Proofs that say no more than the base says itself.
-    fn published_proofs(&self, proofs: &Proofs) -> Result<BTreeSet<Proof>, Error> {
+    pub(crate) fn published_proofs(&self, proofs: &Proofs) -> Result<BTreeSet<Proof>, Error> {
         let cuts = self.pending.cuts()?;
         let mut published = BTreeSet::new();
         for (proof, _) in proofs.iter() {

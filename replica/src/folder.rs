@@ -37,6 +37,14 @@ impl<D: Disk> Replica<D> {
         Ok(())
     }
 
+    /// This folder is the one that goes on, and no copy of it does: somebody says so who knows.
+    pub fn claim_folder(&mut self, fingerprint: [u8; 32]) -> Result<(), Error> {
+        self.note(FOLDER_NOTE, &fingerprint)?;
+        self.flush()?;
+        self.is_copy = false;
+        Ok(())
+    }
+
     /// Makes a manifest count: the commit point of every move of base, local trees or log position.
     ///
     /// It goes to the slot that the last one is not in: should this write tear, the last one still opens the folder.

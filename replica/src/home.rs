@@ -81,7 +81,8 @@ impl<D: Disk> Replica<D> {
         self.install(now, handle)
     }
 
-    /// Writers of which a commit held here names what never comes, as far as nobody has seen to it that it never does.
+    /// Writers of which a commit held here names what never comes, or that something is proven against, as far as nobody has
+    /// seen to it that nothing more of them comes.
     pub fn ended(&self) -> &BTreeSet<WriterId> {
         &self.ended
     }
@@ -91,7 +92,7 @@ impl<D: Disk> Replica<D> {
         self.ended.retain(|writer| !writers.contains(writer));
     }
 
-    /// Finds them again among what no Handle covers: they are kept in memory. Linear in the tail.
+    /// Finds them again among what no Handle covers and what is proven: they are kept in memory. Linear in the tail.
     pub fn find_ended(&mut self) -> Result<(), Error> {
         let places = self.tail.writers().flat_map(|(_, tail)| tail.places());
         let mut ended = BTreeSet::new();
@@ -103,6 +104,10 @@ impl<D: Disk> Replica<D> {
                 }
             }
         }
+        let proofs = self.pending.proofs.clone();
+        let published = self.published_proofs(&proofs)?;
+        let proven = proofs.iter().map(|(proof, _)| proof);
+        ended.extend(proven.filter(|proof| !published.contains(proof)).map(|proof| proof.writer));
         self.ended = ended;
         Ok(())
     }

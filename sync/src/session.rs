@@ -204,8 +204,8 @@ impl Session {
         }
     }
 
-    /// The base that the peer opened with, where it is newer than ours: a home must not sign that version again. Nothing
-    /// of it is verified.
+    /// The base that the peer opened with, once: where it is newer than ours, a home must not sign that version again.
+    /// Nothing of it is verified.
     pub fn poll_heard(&mut self) -> Option<Handle> {
         self.peer.heard.take()
     }

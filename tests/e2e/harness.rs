@@ -101,6 +101,11 @@ impl Daemon {
         }
     }
 
+    /// Serves where another one did, so that its peers find this one.
+    pub(crate) fn serve_in_place_of(&mut self, other: &Daemon) {
+        self.listen = other.listen.clone();
+    }
+
     /// Further arguments of `serve`.
     pub(crate) fn serve_with(&mut self, arguments: &[&str]) {
         self.arguments = arguments.iter().map(|argument| argument.to_string()).collect();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::harness::{Daemon, Place, agree, home, join, joined, until};
+use super::harness::{Daemon, Place, agree, copy, home, join, joined, until};
 
 fn id(daemon: &Daemon) -> String {
     daemon.ready("device").to_string()
@@ -196,4 +196,83 @@ fn the_role_goes_to_nobody_who_is_away_or_no_member() {
         assert!(error["cure"].is_string(), "{error}");
     }
     home.ok(&["put", "telemetry/readings", "b", "1", "--wait", "anchored"]);
+}
+
+#[test]
+fn a_home_whose_folder_was_copied_does_nothing_as_a_home_until_it_is_claimed() {
+    let place = Place::new("claim");
+    let mut first = home(&place);
+    let device = joined(&place, "device", &first);
+    device.ok(&["put", "telemetry/readings", "before", "1", "--wait", "anchored"]);
+    agree(&[&first, &device]);
+    first.stop();
+    let data = place.path("moved");
+    copy(first.data(), &data);
+    let mut moved = Daemon::of(data);
+    moved.serve_in_place_of(&first);
+    moved.start();
+
+    let version = moved.space()["version"].clone();
+    let said = moved.space()["error"].to_string();
+    assert!(said.contains("copied or moved"), "{said}");
+    assert!(moved.ok(&["status"]).contains("copied or moved"));
+    for refused in [
+        moved.fails(4, &["put", "telemetry/readings", "meanwhile", "1", "--wait", "anchored"]),
+        moved.fails(4, &["space", "invite", "telemetry"]),
+    ] {
+        assert_eq!(refused["type"], "home-copied", "{refused}");
+        assert!(refused["cure"].as_str().is_some_and(|cure| cure.contains("space claim")), "{refused}");
+    }
+    assert_eq!(
+        moved.get("telemetry/readings", "meanwhile").as_deref(),
+        Some("1"),
+        "it is durable all the same"
+    );
+    device.ok(&["put", "telemetry/readings", "device", "1", "--wait", "peers:1"]);
+    assert_eq!(moved.get("telemetry/readings", "device").as_deref(), Some("1"), "everything else goes on");
+    assert_eq!(moved.space()["version"], version, "nothing was signed");
+
+    moved.ok(&["space", "claim", "telemetry"]);
+    device.ok(&["put", "telemetry/readings", "after", "1", "--wait", "anchored"]);
+    let agreed = agree(&[&moved, &device]);
+    assert!(agreed["version"].as_u64() > version.as_u64(), "{agreed}");
+    assert_eq!(agreed["error"], Value::Null);
+    moved.kill();
+    moved.start();
+    moved.ok(&["put", "telemetry/readings", "again", "1", "--wait", "anchored"]);
+    device.fails(4, &["space", "claim", "telemetry"]);
+}
+
+#[test]
+fn a_home_restored_from_a_backup_goes_on_from_what_its_members_have() {
+    let place = Place::new("restored-home");
+    let mut first = home(&place);
+    let device = joined(&place, "device", &first);
+    device.ok(&["put", "telemetry/readings", "before", "1", "--wait", "anchored"]);
+    agree(&[&first, &device]);
+    first.stop();
+    let backup = place.path("backup");
+    copy(first.data(), &backup);
+    first.start();
+    for n in 0..3 {
+        device.ok(&["put", "telemetry/readings", &format!("lost {n}"), "1", "--wait", "anchored"]);
+    }
+    first.ok(&["put", "telemetry/readings", "by the home", "1", "--wait", "anchored"]);
+    let last = agree(&[&first, &device])["version"].as_u64().expect("a version");
+    first.kill();
+
+    let mut restored = Daemon::of(backup);
+    restored.serve_in_place_of(&first);
+    restored.start();
+    let said = restored.ok(&["space", "claim", "telemetry"]);
+    assert!(said.contains("heard of a member"), "{said}");
+    restored.ok(&["put", "telemetry/readings", "after", "1", "--wait", "anchored"]);
+    let agreed = agree(&[&restored, &device]);
+    assert!(
+        agreed["version"].as_u64().is_some_and(|version| version > last),
+        "no version has two meanings: {agreed}"
+    );
+    for daemon in [&restored, &device] {
+        assert_eq!(daemon.count("telemetry/readings"), 6, "nothing is lost");
+    }
 }

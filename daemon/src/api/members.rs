@@ -10,7 +10,9 @@ use crdt::{DeviceId, Role, Ticket};
 
 use super::answer::{self, Answer, Here, created};
 use super::problem::Problem;
-use super::types::{self, HandedOver, Handover, Invite, Invited, Join, Leave, Member, Revoke, Revoked};
+use super::types::{
+    self, Claim, HandedOver, Handover, Invite, Invited, Join, Leave, Member, Revoke, Revoked,
+};
 use crate::clock;
 use crate::slot::{Error, Turn};
 use crate::space::Space;
@@ -195,19 +197,10 @@ pub(super) async fn leave(
     Ok(Json(here.0.describe_space(&space).await))
 }
 
-pub(super) async fn claim(State(here): Here, Path(space): Path<String>) -> Answer<StatusCode> {
+pub(super) async fn claim(State(here): Here, Path(space): Path<String>, body: Bytes) -> Answer<StatusCode> {
+    let Claim { alone } = if body.is_empty() { Claim::default() } else { answer::json(&body)? };
+    let members = if alone { home::Members::AreNotAhead } else { home::Members::MayBeAhead };
     let space = here.space(&space)?;
-    space
-        .slot
-        .call(0, |owner, now| {
-            let mut claim = || {
-                let live = owner.live()?;
-                let home = live.home.as_mut().ok_or(Error::NotHome)?;
-                home.claim(&mut live.replica, now)?;
-                Ok(())
-            };
-            Turn::Done(claim())
-        })
-        .await?;
+    space.slot.call(0, move |owner, now| Turn::Done(owner.claim(now, members))).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -121,6 +121,10 @@ impl From<slot::Error> for Problem {
                 Problem::new(StatusCode::CONFLICT, "home-copied", text)
                     .cure("if no other copy acts as the home: strandline space claim")
             }
+            E::Home(home::Error::Unheard) => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "home-unheard", text)
+                    .cure("connect a member; if none has anything newer: strandline space claim --alone")
+            }
             E::Home(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "home-unavailable", text),
             E::SessionEnded => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", text),
         }

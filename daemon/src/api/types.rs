@@ -293,6 +293,15 @@ pub struct Leave {
     pub timeout: Option<String>,
 }
 
+/// `POST /v1/spaces/{space}/claim`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// No member has anything that this folder lacks: sign without hearing of one first.
+    #[serde(default)]
+    pub alone: bool,
+}
+
 /// `POST /v1/spaces/{space}/handover`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

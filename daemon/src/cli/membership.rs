@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use indicatif::ProgressBar;
-use strandline::api::types::{HandedOver, Handover, Leave, Revoke, Revoked, Space};
+use strandline::api::types::{Claim, HandedOver, Handover, Leave, Revoke, Revoked, Space};
 
 use super::Global;
 use super::failure::Failure;
@@ -33,13 +33,21 @@ pub(super) async fn revoke(
     print_line(&format!("revoked {} from {name} {since}", short(&revoked.device)))
 }
 
-pub(super) async fn claim(global: &Global, client: &mut Client, name: &str) -> Result<(), Failure> {
+pub(super) async fn claim(
+    global: &Global,
+    client: &mut Client,
+    name: &str,
+    alone: bool,
+) -> Result<(), Failure> {
     let path = format!("/v1/spaces/{}/claim", encode(name));
-    client.request(Method::POST, &path, "application/json", Body::Empty).await?;
+    let body = serde_json::to_string(&Claim { alone }).expect("a flag is always JSON");
+    client.request(Method::POST, &path, "application/json", Body::Json(body)).await?;
     if global.json {
         return show(global, client, name).await;
     }
-    print_line(&format!("this device is the home of {name} again"))
+    print_line(&format!("this device is the home of {name} again"))?;
+    let space: Space = client.get(&format!("/v1/spaces/{}", encode(name))).await?;
+    space.error.map_or(Ok(()), |error| print_line(&error))
 }
 
 pub(super) async fn hand_over(

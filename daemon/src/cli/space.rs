@@ -43,13 +43,18 @@ Example:
     /// Take up the duties of a home whose folder was moved or restored
     #[command(after_help = "\
 A copy of a home's folder does not act as the home by itself, since two homes would sign against each other. Claim
-only if no other copy runs.
+only if no other copy runs. The folder may be a backup, so the home signs nothing before a member has connected and
+said which version it has; a member that was offline then and has a newer one raises an alarm.
 
 Example:
-  strandline space claim telemetry")]
+  strandline space claim telemetry
+  strandline space claim telemetry --alone     no member has anything newer: sign at once")]
     Claim {
         /// Name or id
         name: String,
+        /// No member has anything that this folder lacks: do not wait for one
+        #[arg(long)]
+        alone: bool,
     },
     /// Take a device out of a space
     #[command(after_help = "\
@@ -157,7 +162,7 @@ pub(crate) async fn run(global: &Global, arguments: SpaceArguments) -> Result<()
         SpaceCommand::List => list_spaces(global, &mut client).await,
         SpaceCommand::Show { name } => show(global, &mut client, &name).await,
         SpaceCommand::Invite(invitation) => invite(global, &mut client, &invitation).await,
-        SpaceCommand::Claim { name } => membership::claim(global, &mut client, &name).await,
+        SpaceCommand::Claim { name, alone } => membership::claim(global, &mut client, &name, alone).await,
         SpaceCommand::Revoke { name, device } => membership::revoke(global, &mut client, &name, device).await,
         SpaceCommand::Handover { name, device, timeout } => {
             membership::hand_over(global, &mut client, &name, Handover { device, timeout }).await

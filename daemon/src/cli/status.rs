@@ -42,6 +42,11 @@ pub(crate) async fn run(global: &Global, _arguments: &StatusArguments) -> Result
         return print_line("no spaces yet; make one with: strandline space create NAME");
     }
     space::table(&status.spaces).print()?;
+    for space in &status.spaces {
+        if let Some(error) = &space.error {
+            print_line(&format!("{}: {error}", space.name))?;
+        }
+    }
     print_line("")?;
     peer::print_peers(&status.peers)
 }

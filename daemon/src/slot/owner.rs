@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crdt::{DeviceId, Dot, Time, WriterId};
 use disk::Disk;
-use home::{Home, RedbRegistry};
+use home::{Duty, Home, Members, RedbRegistry};
 use replica::{Description, Replica, Snapshot};
 use sync::{ByeCode, Store};
 use tokio::sync::oneshot;
@@ -69,13 +69,11 @@ pub struct Owner<D: Disk> {
 pub struct Report {
     /// The replica in numbers.
     pub description: Description,
-    /// Whether this device is the acting home.
-    pub is_home: bool,
     /// Each session.
     pub sessions: Vec<(SessionId, sync::Status)>,
     /// What no Handle covers here: each writer, its last commit, and the last of its commits that the base covers.
     pub tail: Vec<(WriterId, u64, u64)>,
-    /// What went wrong in the background and is tried again.
+    /// What keeps it from its work: a home that is off duty, or what went wrong in the background and is tried again.
     pub trouble: Option<String>,
 }
 
@@ -141,10 +139,12 @@ impl<D: Disk> Owner<D> {
         let live = self.live.as_mut().expect("live was just asked for");
         Ok(Report {
             description: live.replica.describe(),
-            is_home: live.home.as_ref().is_some_and(Home::is_on_duty),
             sessions: self.sessions.report(&live.replica),
             tail: tail(&live.replica),
-            trouble: self.upkeep.trouble(),
+            trouble: off_duty(live)
+                .or_else(|| unheard(live))
+                .map(|error| error.to_string())
+                .or_else(|| self.upkeep.trouble()),
         })
     }
 
@@ -159,14 +159,25 @@ impl<D: Disk> Owner<D> {
         self.is_flush_asked = true;
     }
 
-    /// Tells `done` once the commit has gone as far as `level` says.
-    pub fn wait(&mut self, now: Time, dot: Dot, level: Level, done: oneshot::Sender<()>) {
-        self.waits.add(dot, level, done);
-        if level == Level::Anchored
-            && let Some(home) = self.live.as_mut().and_then(|live| live.home.as_mut())
-        {
-            home.wait(now);
+    /// Tells `done` once the commit has gone as far as `level` says. Where nobody would anchor it, that is said at once.
+    pub fn wait(
+        &mut self,
+        now: Time,
+        dot: Dot,
+        level: Level,
+        done: oneshot::Sender<()>,
+    ) -> Result<(), Error> {
+        let live = self.live()?;
+        if level == Level::Anchored {
+            if let Some(error) = off_duty(live) {
+                return Err(error.into());
+            }
+            if let Some(home) = &mut live.home {
+                home.wait(now);
+            }
         }
+        self.waits.add(dot, level, done);
+        Ok(())
     }
 
     /// A commit was made here: it counts, and so does how long it takes to be anchored.
@@ -193,6 +204,15 @@ impl<D: Disk> Owner<D> {
         let Some(home) = &mut live.home else { return Err(Error::NotHome) };
         home.batch(&mut live.replica, now, &mut live.registry)?;
         Ok(())
+    }
+
+    /// This folder is the home's, and no copy of it is. Peers open anew, so that they say which base they have.
+    pub fn claim(&mut self, now: Time, members: Members) -> Result<(), Error> {
+        let live = self.live()?;
+        let home = live.home.as_mut().ok_or(Error::NotHome)?;
+        home.claim(&mut live.replica, now, members)?;
+        self.sessions.hang_up();
+        self.must_flush()
     }
 
     /// Passes on who is the home, and takes up or lays down the role here, where a Handle or a ring record says so.
@@ -344,4 +364,15 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 
 fn tail<D: Disk>(replica: &Replica<D>) -> Vec<(WriterId, u64, u64)> {
     replica.tail().into_iter().map(|(writer, seq, _)| (writer, seq, replica.anchored(&writer))).collect()
+}
+
+/// Why a home whose folder was copied does nothing.
+fn off_duty<D: Disk>(live: &Live<D>) -> Option<home::Error> {
+    let duty = live.home.as_ref()?.duty();
+    (duty == Duty::Copied).then_some(home::Error::OffDuty { duty })
+}
+
+/// Why it does nothing yet, once it was claimed.
+fn unheard<D: Disk>(live: &Live<D>) -> Option<home::Error> {
+    live.home.as_ref()?.is_unheard().then_some(home::Error::Unheard)
 }

@@ -134,7 +134,7 @@ impl Sessions {
         sessions.flat_map(|entry| std::iter::from_fn(|| entry.session.poll_decided())).collect()
     }
 
-    /// Newer bases that peers opened with since the last time.
+    /// The bases that peers opened with since the last time.
     pub(super) fn heard(&mut self) -> Vec<Handle> {
         self.entries.values_mut().filter_map(|entry| entry.session.poll_heard()).collect()
     }

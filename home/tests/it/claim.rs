@@ -1,9 +1,9 @@
 //! The role is bound to its folder: a copy does nothing until somebody says that it is the one.
 
 use crdt::DeviceKey;
-use home::{Admission, Duty, Error, Home, HomeOptions, Refused};
+use home::{Admission, Duty, Error, Home, HomeOptions, Members, Refused};
 
-use crate::world::{EXPORTER, NOW, Owner, fingerprint, open_home, request, seed};
+use crate::world::{EXPORTER, NOW, Owner, fingerprint, meet, open_home, request, seed};
 
 #[test]
 fn a_copied_home_signs_and_admits_nothing_until_it_is_claimed() {
@@ -23,7 +23,7 @@ fn a_copied_home_signs_and_admits_nothing_until_it_is_claimed() {
     assert_eq!(answer, Admission::Refused(Refused::NotHome));
     assert_eq!(device.get("a").as_deref(), Some("1"), "everything else goes on");
 
-    home.claim(&mut device.replica, NOW).unwrap();
+    home.claim(&mut device.replica, NOW, Members::AreNotAhead).unwrap();
     assert!(home.batch(&mut device.replica, NOW, &mut owner.registry).unwrap().is_some());
     let mut device = device.crash();
     assert_eq!(open_home(&mut device, fingerprint("another folder"), &mut owner.registry).duty(), Duty::On);
@@ -37,6 +37,60 @@ fn a_key_outside_the_ring_is_no_home() {
         HomeOptions { key: device.key.clone(), seed: seed("x"), fingerprint: fingerprint("folder") };
     let mut home = Home::open(options, &mut device.replica, NOW, &mut owner.registry).unwrap();
     assert_eq!(home.duty(), Duty::NotHome);
-    assert!(home.claim(&mut device.replica, NOW).is_err());
+    assert!(home.claim(&mut device.replica, NOW, Members::AreNotAhead).is_err());
     assert!(home.batch(&mut device.replica, NOW, &mut owner.registry).is_err());
+}
+
+#[test]
+fn a_claimed_backup_signs_nothing_before_a_member_has_said_which_version_it_has() {
+    let mut owner = Owner::found();
+    let mut device = owner.join("device");
+    device.put(NOW, "before", "1");
+    meet(NOW, &mut device, &mut owner.device);
+    owner.batch(NOW).unwrap();
+    let mut backup =
+        crate::world::Device::open("owner", owner.device.disk.copy(), owner.device.key.clone(), 7);
+    device.put(NOW, "lost", "1");
+    meet(NOW, &mut device, &mut owner.device);
+    owner.batch(NOW).unwrap();
+    meet(NOW, &mut device, &mut owner.device);
+    let newest = device.replica.base().clone();
+
+    let mut registry = home::MemoryRegistry::new();
+    let mut home = open_home(&mut backup, fingerprint("restored"), &mut registry);
+    home.claim(&mut backup.replica, NOW, Members::MayBeAhead).unwrap();
+    backup.put(NOW, "after", "1");
+    for _ in 0..2 {
+        let refused = home.batch(&mut backup.replica, NOW, &mut registry);
+        assert!(matches!(refused, Err(Error::Unheard)), "{refused:?}");
+        assert_eq!(home.due(NOW, &backup.replica), None);
+        let mut forged = newest.clone();
+        forged.data_root[0] ^= 1;
+        home.hear(&backup.replica, &forged);
+        assert!(home.is_unheard(), "anybody can say anything");
+        backup = backup.crash();
+        home = open_home(&mut backup, fingerprint("restored"), &mut registry);
+    }
+    home.hear(&backup.replica, &newest);
+    let behind = home.batch(&mut backup.replica, NOW, &mut registry);
+    assert!(matches!(behind, Err(Error::Behind { .. })), "{behind:?}");
+    meet(NOW, &mut device, &mut backup);
+    let next = home.batch(&mut backup.replica, NOW, &mut registry).unwrap().expect("what came after");
+    assert_eq!(next.version, newest.version + 1);
+    assert_eq!(backup.get("lost").as_deref(), Some("1"));
+    let mut backup = backup.crash();
+    assert!(
+        !open_home(&mut backup, fingerprint("restored"), &mut registry).is_unheard(),
+        "heard once is enough"
+    );
+}
+
+#[test]
+fn a_home_without_members_has_nobody_to_wait_for() {
+    let mut owner = Owner::found();
+    let mut device = owner.device.restart();
+    let mut home = open_home(&mut device, fingerprint("moved"), &mut owner.registry);
+    home.claim(&mut device.replica, NOW, Members::MayBeAhead).unwrap();
+    device.put(NOW, "a", "1");
+    assert!(home.batch(&mut device.replica, NOW, &mut owner.registry).unwrap().is_some());
 }

@@ -1,7 +1,7 @@
 //! The role moves from one device to another: never two homes, never none for good, whatever crashes between.
 
 use disk::{Fault, Faults};
-use home::{Duty, Error, MemoryRegistry};
+use home::{Duty, Error, Members, MemoryRegistry};
 use sync::{Adoption, Store};
 
 use crate::world::{Device, Link, NOW, Owner, assert_converged, fingerprint, meet, open_home};
@@ -181,7 +181,7 @@ fn what_a_copy_of_the_old_home_signs_afterwards_is_believed_by_nobody_who_knows(
     let (mut owner, mut target, mut device) = founded();
     let copy = Device::open("copy", owner.device.disk.copy(), owner.device.key.clone(), 9);
     let mut copy = seat(copy);
-    copy.home.claim(&mut copy.device.replica, NOW).unwrap();
+    copy.home.claim(&mut copy.device.replica, NOW, Members::AreNotAhead).unwrap();
     hand_over(&mut owner, &target).unwrap();
     meet(NOW, &mut target.device, &mut owner.device);
     meet(NOW, &mut device, &mut owner.device);

@@ -3,6 +3,7 @@
 use crdt::{DeviceKey, Time};
 use disk::{Fault, Faults};
 use home::{Admission, Error, Refused};
+use sync::Store;
 
 use crate::world::{Device, Link, NOW, Owner, assert_converged, meet, request, seed};
 
@@ -137,7 +138,6 @@ fn a_home_that_holds_proof_of_a_fork_publishes_the_cut_and_covers_nothing_beyond
     try_to_meet(&mut twin, &mut owner.device);
     assert!(!owner.device.replica.evidence().is_empty(), "it has seen both");
 
-    owner.device.put(NOW, "more", "1");
     owner.batch(NOW).unwrap();
     let snapshot = owner.device.replica.snapshot();
     let row = snapshot.cut(&writer).unwrap().expect("whoever has no proof hears of it too");
@@ -146,6 +146,30 @@ fn a_home_that_holds_proof_of_a_fork_publishes_the_cut_and_covers_nothing_beyond
     owner.device.put(NOW, "again", "1");
     owner.batch(NOW).unwrap();
     assert_eq!(owner.device.replica.snapshot().cut(&writer).unwrap(), Some(row), "written once");
+}
+
+#[test]
+fn a_proof_alone_makes_a_handle_due_and_a_restart_does_not_forget_it() {
+    let mut owner = Owner::found();
+    let mut a = owner.join("a").restart();
+    let mut twin = Device::open("a", a.disk.copy(), a.key.clone(), a.starts);
+    a.put(NOW, "k", "one");
+    twin.put(NOW, "k", "other");
+    let writer = a.replica.snapshot().writers_of(&a.key.id()).unwrap()[0].0;
+    meet(NOW, &mut a, &mut owner.device);
+    while owner.batch(NOW).is_some() {}
+    assert_eq!((owner.device.tail(), owner.home.due(NOW, &owner.device.replica)), (0, None));
+
+    try_to_meet(&mut twin, &mut owner.device);
+    assert!(!owner.device.replica.evidence().is_empty() && owner.device.tail() == 0);
+    assert!(owner.home.due(NOW, &owner.device.replica).is_some());
+    let mut owner = owner.crash();
+    assert!(owner.home.due(NOW, &owner.device.replica).is_some(), "nothing else is left to say so");
+    owner.batch(NOW).unwrap();
+    let anchored = owner.device.replica.anchored(&writer);
+    let row = owner.device.replica.snapshot().cut(&writer).unwrap().expect("a row");
+    assert_eq!(row.seq, anchored);
+    assert_eq!(owner.home.due(NOW, &owner.device.replica), None, "said once");
 }
 
 #[test]

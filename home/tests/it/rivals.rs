@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use home::{Error, MemoryRegistry, Mishap, Registry, Verdict};
+use home::{Error, Members, MemoryRegistry, Mishap, Registry, Verdict};
 
 use crate::world::{Device, Link, NOW, Owner, assert_converged, fingerprint, meet, open_home};
 
@@ -11,7 +11,7 @@ fn rival(owner: &Owner) -> Owner {
     let mut device = Device::open("rival", owner.device.disk.copy(), owner.device.key.clone(), 1);
     let mut registry = owner.registry.clone();
     let mut home = open_home(&mut device, fingerprint("rival"), &mut registry);
-    home.claim(&mut device.replica, NOW).unwrap();
+    home.claim(&mut device.replica, NOW, Members::AreNotAhead).unwrap();
     Owner { device, home, registry }
 }
 

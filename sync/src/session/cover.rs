@@ -105,9 +105,7 @@ impl Session {
         if open.handle.version == ours.version && open.handle != *ours {
             return Err(Error::HandleConflict { version: ours.version });
         }
-        if open.handle.version > ours.version {
-            self.peer.heard = Some(open.handle.clone());
-        }
+        self.peer.heard = Some(open.handle.clone());
         if self.peer.opening != Opening::Begun {
             self.peer.forget_rows();
             self.sender.forget_sent();

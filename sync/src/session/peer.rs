@@ -25,7 +25,7 @@ pub(super) struct Peer {
     /// The newest base it is known to have; its Handles' order is total, so a newer one covers all of an
     /// older.
     pub(super) base: u64,
-    /// The base it opened with, where that is newer than ours, until our owner has heard of it.
+    /// The base it opened with, until our owner has heard of it.
     pub(super) heard: Option<Handle>,
     /// The newest ring it is known to have.
     pub(super) ring: u64,
