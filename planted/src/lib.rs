@@ -72,6 +72,12 @@ bugs! {
         /// A commit names heads of less urgent classes.
         DepsAcrossClasses "deps across classes",
     }
+    HAND_OFF {
+        /// A caller is answered before readers see what it wrote.
+        AnswerBeforePublish "answer before publishing",
+        /// The owner goes back although somebody queued meanwhile, and nobody runs it.
+        ForgetTheQueue "forget who queued meanwhile",
+    }
 }
 
 #[cfg(not(feature = "switch"))]

@@ -56,6 +56,7 @@ pub struct Owner<D: Disk> {
     pub(super) waits: Waits,
     pub(super) upkeep: Upkeep,
     pub(super) slot: Weak<Slot<D>>,
+    pub(super) fsync: Fsync,
     pub(super) metrics: Arc<SpaceMetrics>,
     seat: Arc<Seat>,
     /// Version and ring that the seat was last told of.
@@ -91,6 +92,7 @@ impl<D: Disk> Owner<D> {
             waits: Waits::default(),
             upkeep: Upkeep::default(),
             slot: Weak::new(),
+            fsync: Fsync::Always,
             metrics,
             seat,
             seated: None,
@@ -101,8 +103,9 @@ impl<D: Disk> Owner<D> {
         owner
     }
 
-    pub(super) fn belongs_to(mut self, slot: Weak<Slot<D>>) -> Owner<D> {
+    pub(super) fn belongs_to(mut self, slot: Weak<Slot<D>>, fsync: Fsync) -> Owner<D> {
         self.slot = slot;
+        self.fsync = fsync;
         self
     }
 
@@ -249,7 +252,7 @@ impl<D: Disk> Owner<D> {
     }
 
     /// Whether something was acknowledged that is not visible yet.
-    pub(super) fn is_ahead(&self) -> bool {
+    pub(super) fn is_ahead_of_readers(&self) -> bool {
         self.live.as_ref().is_some_and(|live| !live.replica.is_flushed())
     }
 
@@ -273,14 +276,14 @@ impl<D: Disk> Owner<D> {
             }
             Err(error) => {
                 let reason = with_causes(&error);
-                self.fail(now, &reason);
+                self.start_over(now, &reason);
                 Err(Error::OutcomeUnknown)
             }
         }
     }
 
     /// Nobody knows what the disk holds: the replica goes away and is opened again from what is there.
-    pub(super) fn fail(&mut self, now: Time, reason: &str) {
+    pub(super) fn start_over(&mut self, now: Time, reason: &str) {
         self.converging.clear();
         tracing::error!(reason, "the replica stopped and is opened again from disk");
         self.sessions.end_all(self.live.as_ref().map(|live| &live.replica), reason);
@@ -318,7 +321,7 @@ impl<D: Disk> Owner<D> {
     }
 
     /// When the owner next has something to do.
-    pub(super) fn wake(&self) -> Option<Time> {
+    pub(super) fn next_wake(&self) -> Option<Time> {
         let broken = self.broken.as_ref().map(|(_, at)| *at);
         [broken, self.upkeep.wake(), self.sessions.wake()].into_iter().flatten().min()
     }

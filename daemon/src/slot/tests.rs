@@ -222,7 +222,7 @@ fn an_idle_owner_has_nothing_due_in_the_past() {
         std::thread::yield_now();
     }
     slot.turn_once();
-    let wake = slot.shared().wake;
+    let wake = slot.handoff.wake().unwrap();
     assert!(wake.is_none_or(|wake| wake > clock::now()), "{wake:?}");
 }
 
