@@ -107,7 +107,7 @@ fn key() -> Vec<u8> {
     crdt::key::plain(b"home")
 }
 
-fn encode(addresses: &[&String]) -> Vec<u8> {
+pub(crate) fn encode(addresses: &[&String]) -> Vec<u8> {
     let mut out = Encoder::new();
     out.array(addresses.len());
     for address in addresses {
@@ -116,7 +116,7 @@ fn encode(addresses: &[&String]) -> Vec<u8> {
     out.finish()
 }
 
-fn decode(row: &[u8]) -> Result<Vec<String>, crdt::Error> {
+pub(crate) fn decode(row: &[u8]) -> Result<Vec<String>, crdt::Error> {
     let mut from = Decoder::new(row);
     let count = from.array_up_to(ADDRESSES_MAX, "addresses of a home")?;
     let addresses = (0..count).map(|_| Ok(from.text()?.to_owned())).collect::<Result<_, crdt::Error>>()?;

@@ -58,7 +58,11 @@ impl Row {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Row, crdt::Error> {
         let mut from = Decoder::new(bytes);
         // A row of three is from before tickets carried the time they were made: older than any removal.
+        let at = from.position();
         let fields = from.array()?;
+        if fields != 3 && fields != 4 {
+            return Err(crdt::Error::Encoding { at, problem: crdt::Problem::Length });
+        }
         let at = from.position();
         let role = Role::from_code(from.uint()?);
         let role = role.ok_or(crdt::Error::Encoding { at, problem: crdt::Problem::Range })?;
@@ -137,6 +141,17 @@ mod tests {
     fn a_row_comes_back_as_it_went() {
         let row = Row { role: Role::Tail, uses: 3, not_after: Time(1 << 40), made: Time(1 << 39) };
         assert_eq!(Row::decode(&row.encode()), Ok(row));
+    }
+
+    #[test]
+    fn a_row_of_another_number_of_fields_is_refused() {
+        let bytes = Row { role: Role::Writer, uses: 3, not_after: Time(4), made: Time(5) }.encode();
+        for head in [0x82, 0x85] {
+            let other = [&[head], &bytes[1..]].concat();
+            assert!(Row::decode(&other).is_err(), "one that says it has {} fields", head - 0x80);
+        }
+        let of_before = [&[0x83], &bytes[1..bytes.len() - 1]].concat();
+        assert_eq!(Row::decode(&of_before).expect("from before").made, Time(0));
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Wanted {
 
 /// A row of `sys/prop`: a proposal that was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Recorded {
+pub(crate) struct Recorded {
     /// The version that was next when it was.
     version: u64,
     /// When, by the home's clock.
@@ -136,7 +136,7 @@ impl Recorded {
         }
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         out.array(2);
         Outcome::Committed(self.version).encode(&mut out);
@@ -144,7 +144,7 @@ impl Recorded {
         out.finish()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Recorded, Error> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Recorded, Error> {
         let fields = |from: &mut Decoder<'_>| {
             from.array_of(2)?;
             let at = from.position();

@@ -3,6 +3,7 @@
 use wal::Position;
 
 use crate::error::Error;
+use crate::inbox::Item;
 use crate::manifest::Manifest;
 use crate::record::{self, Record};
 
@@ -26,4 +27,9 @@ pub fn record(kind: u8, payload: &[u8]) -> Result<Vec<u8>, Error> {
         Record::Unit(commits, seals) => record::unit(commits as usize, seals as usize),
         Record::Noted(commit, notes) => record::noted(&commit, &notes),
     })
+}
+
+/// An item of the inbox, read and written again.
+pub fn inbox_item(bytes: &[u8]) -> Result<Vec<u8>, crdt::Error> {
+    Item::decode(bytes).map(|item| item.encode())
 }

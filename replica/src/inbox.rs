@@ -43,7 +43,7 @@ pub struct Item {
 }
 
 impl Item {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         out.array(5).uint(self.kind as u64).bytes(self.dot.writer.as_bytes()).uint(self.dot.seq);
         out.bytes(self.reason.as_bytes());
@@ -51,7 +51,7 @@ impl Item {
         out.finish()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, crdt::Error> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, crdt::Error> {
         let mut input = Decoder::new(bytes);
         input.array_of(5)?;
         let at = input.position();
