@@ -7,6 +7,7 @@ use disk::{Disk, MemoryDisk};
 use home::{Fingerprint, Home, HomeOptions, MemoryRegistry};
 use replica::{Limits, Mode, OpenOptions, Opened, Replica, Transaction};
 
+use crate::book::Vector;
 use crate::clock::WallClock;
 use crate::faults::Fault;
 
@@ -57,6 +58,10 @@ pub struct Copy {
     pub version: u64,
     /// When it last wrote a batch, for the idle mark.
     pub wrote_at: Option<u64>,
+    /// When what is pending is flushed, where that waits.
+    pub flush_at: Option<u64>,
+    /// How far its peers were told that it holds each writer: that survives whatever happens to the process.
+    pub told: Vector,
     /// Written, not flushed, each with what the clock showed.
     pub pending: Vec<(Dot, Time)>,
     /// The last change of what is visible that is in the book.
@@ -190,7 +195,8 @@ impl Machine {
         self.latest = Time(0);
         self.down_until = self.down_until.max(until);
         for copy in self.copies.values_mut() {
-            *copy = Copy { is_home: copy.is_home, version: copy.version, ..Copy::default() };
+            let told = std::mem::take(&mut copy.told);
+            *copy = Copy { is_home: copy.is_home, version: copy.version, told, ..Copy::default() };
         }
     }
 }

@@ -41,11 +41,13 @@ pub enum Feature {
     Bursts,
     /// Large logs and overlays: checkpoints are rare.
     Roomy,
+    /// Conversations go on while what was written, or heard, waits for its flush.
+    LateFlush,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Feature; 16] = [
+    pub const ALL: [Feature; 17] = [
         Feature::Crowd,
         Feature::Row,
         Feature::Mesh,
@@ -62,6 +64,7 @@ impl Feature {
         Feature::Classes,
         Feature::Bursts,
         Feature::Roomy,
+        Feature::LateFlush,
     ];
 
     /// How many worlds in a hundred have it.

@@ -120,6 +120,7 @@ impl World {
         for space in spaces {
             self.harvest(machine, space)?;
             self.check(machine, space)?;
+            self.check_told(machine, space)?;
             self.dirty.insert((machine, space));
         }
         self.dial_all(machine);
@@ -251,6 +252,7 @@ impl World {
                 sooner(clock.when(now, at));
             }
             copy.wrote_at.into_iter().for_each(|at| sooner(at + IDLE_MS));
+            copy.flush_at.into_iter().for_each(&mut sooner);
         }
         for connection in self.connections.values() {
             let Some(end) = connection.end_of(machine).filter(|end| connection.is_open[*end]) else {

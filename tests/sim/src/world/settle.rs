@@ -1,12 +1,14 @@
 //! What follows wherever something happened: flush, acknowledge, tell the peers, set the timers.
 
 use crdt::Dot;
+use replica::Replica;
 use sync::Store;
 
 use super::World;
 use crate::event::{Event, What};
 use crate::machine::chain;
 use crate::promise::{Verdict, anchored, breach};
+use crate::weather::Feature;
 
 impl World {
     /// Until nothing follows any more.
@@ -25,7 +27,9 @@ impl World {
         if !it.is_up || it.asleep_until > self.now {
             return Ok(());
         }
-        if !self.flush(machine, space)? {
+        if self.waits_for_flush(machine, space) {
+            self.note_visible(machine, space)?;
+        } else if !self.flush(machine, space)? {
             return Ok(());
         }
         self.note_base(machine, space)?;
@@ -35,6 +39,7 @@ impl World {
             self.checkpoint(machine, space);
         }
         self.transmit(machine, space)?;
+        self.note_visible(machine, space)?;
         // What a session adopts when it is polled, the others have yet to hear of.
         if self.note_base(machine, space)? {
             self.dirty.insert((machine, space));
@@ -43,9 +48,24 @@ impl World {
         Ok(())
     }
 
+    /// Whether what is pending is flushed some other time.
+    fn waits_for_flush(&mut self, machine: usize, space: usize) -> bool {
+        /// A busy disk takes longer than a peer needs to ask.
+        const LATE_MS: u64 = 500;
+        let copy = self.machines[machine].copies.get_mut(&space).expect("it has the space");
+        let is_flushed = copy.replica.as_ref().is_none_or(Replica::is_flushed);
+        if is_flushed || self.is_calm || !self.weather.with(Feature::LateFlush) {
+            copy.flush_at = None;
+            return false;
+        }
+        let at = *copy.flush_at.get_or_insert_with(|| self.now + self.random.below(LATE_MS));
+        at > self.now
+    }
+
     /// Flushes what is pending; false when the disk failed and the process ended.
     pub(super) fn flush(&mut self, machine: usize, space: usize) -> Result<bool, crate::promise::Breach> {
         let copy = self.machines[machine].copies.get_mut(&space).expect("it has the space");
+        copy.flush_at = None;
         let Some(replica) = copy.replica.as_mut() else { return Ok(false) };
         if !replica.is_flushed() {
             if let Err(error) = replica.flush() {
@@ -54,14 +74,20 @@ impl World {
             }
             copy.wrote_at = Some(self.now);
         }
-        // Adopting flushes, too.
-        let change = Some(replica.snapshot().change());
+        self.note_visible(machine, space)?;
+        Ok(true)
+    }
+
+    /// What is visible now goes into the book, whatever made it so: adopting flushes, too.
+    fn note_visible(&mut self, machine: usize, space: usize) -> Verdict {
+        let copy = self.machines[machine].copies.get_mut(&space).expect("it has the space");
+        let Some(replica) = copy.replica.as_ref() else { return Ok(()) };
+        let (change, is_flushed) = (Some(replica.snapshot().change()), replica.is_flushed());
         if std::mem::replace(&mut copy.harvested, change) == change {
-            return Ok(true);
+            return Ok(());
         }
         self.harvest(machine, space)?;
-        self.acknowledge(machine, space)?;
-        Ok(true)
+        if is_flushed { self.acknowledge(machine, space) } else { Ok(()) }
     }
 
     /// Reads what a machine's own device has written and flushed into the book, and what else it has learnt into the

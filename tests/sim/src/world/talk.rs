@@ -8,7 +8,7 @@ use crate::event::What;
 use crate::faults::Fault;
 use crate::link::Connection;
 use crate::pipe::Pipe;
-use crate::promise::{Verdict, classes};
+use crate::promise::{Verdict, classes, loss};
 
 /// A call that nobody takes is over after this long.
 const CALL_MS: u64 = 1_000;
@@ -114,8 +114,12 @@ impl World {
             let Some(bytes) = connection.sessions[end].poll_transmit(now, replica) else { break };
             connection.sent_frames[end] += 1;
             self.counts.sent_len += bytes.len() as u64;
-            if let Some(commits) = commits_of(&bytes) {
-                classes::sent(&name, &self.spaces[connection.space].book, &commits)?;
+            match small_frame(&bytes) {
+                Some(Frame::Commits(commits)) => {
+                    classes::sent(&name, &self.spaces[connection.space].book, &commits.commits)?;
+                }
+                Some(frame) => loss::tell(&mut copy.told, &frame),
+                None => {}
             }
             let mut late = 0;
             if self.weather.strikes(Fault::Delay, &mut self.random) {
@@ -186,19 +190,13 @@ impl World {
     }
 }
 
-/// The commits of a Commits frame.
-fn commits_of(bytes: &[u8]) -> Option<Vec<std::sync::Arc<crdt::Commit>>> {
-    // Decoding every unit costs more than all else, and what is unordered is so in small ones too.
+/// What a frame says, unless it is a long one.
+fn small_frame(bytes: &[u8]) -> Option<Frame> {
+    // Decoding every unit costs more than all else, and what is wrong with long ones is wrong with short ones, too.
     const LEN_MAX: usize = 16 << 10;
     let (number, payload) = (*bytes.get(4)?, bytes.get(5..)?);
-    if number != COMMITS || payload.len() > LEN_MAX {
+    if payload.len() > LEN_MAX {
         return None;
     }
-    match Frame::decode(number, payload).ok()? {
-        Frame::Commits(commits) => Some(commits.commits),
-        _ => None,
-    }
+    Frame::decode(number, payload).ok()
 }
-
-/// The number of a Commits frame.
-const COMMITS: u8 = 3;

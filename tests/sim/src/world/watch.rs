@@ -70,6 +70,18 @@ impl World {
         Ok(Some(canonical::Digests::of(&look)))
     }
 
+    /// What opened holds all that its peers were told; a folder whose bytes have changed owes nothing any more.
+    pub(super) fn check_told(&mut self, machine: usize, space: usize) -> Verdict {
+        let name = self.name(machine, space);
+        let it = &mut self.machines[machine];
+        let copy = it.copies.get_mut(&space).expect("it has the space");
+        let Some(replica) = copy.replica.as_ref().filter(|_| !it.is_rotten) else {
+            copy.told.clear();
+            return Ok(());
+        };
+        loss::after_start(&name, &copy.told, replica)
+    }
+
     /// Nothing that anyone was promised is missing anywhere.
     pub(super) fn check_end(&mut self) -> Verdict {
         for machine in 0..self.machines.len() {

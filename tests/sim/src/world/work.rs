@@ -3,7 +3,7 @@
 use super::World;
 use crate::event::What;
 use crate::faults::Fault;
-use crate::promise::{Verdict, classes, poison, writers};
+use crate::promise::{ASSERTION, Verdict, breach, classes, poison, writers};
 use crate::weather::Feature;
 use crate::workload::{self, Wrote};
 
@@ -66,6 +66,10 @@ impl World {
             }
             Wrote::Refused(reason) => self.note(machine, What::Refuses { space, reason }),
             Wrote::Failed(error) => {
+                let is_excused = it.disk.faults_fired() > 0 || it.full_until.is_some() || it.is_rotten;
+                if !is_excused {
+                    return Err(breach(ASSERTION, format!("m{machine}/s{space} cannot write: {error}")));
+                }
                 self.fail(machine, &error);
                 return Ok(false);
             }

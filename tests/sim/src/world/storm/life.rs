@@ -82,6 +82,7 @@ impl World {
         it.full_until = None;
         for (space, copy) in &mut it.copies {
             copy.version = 0;
+            copy.told.clear();
             if fault == Fault::RestoreOld {
                 self.spaces[*space].book.forgive(machine);
             }
