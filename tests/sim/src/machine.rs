@@ -33,6 +33,8 @@ pub struct Machine {
     pub asleep_until: u64,
     /// When it wakes its process is killed: the disk under it did not answer.
     pub is_stuck: bool,
+    /// The power goes again inside its next recovery.
+    pub is_doomed: bool,
     /// When it is looked at next, if nothing happens before.
     pub wake_at: Option<u64>,
     /// What is planned for its disk, and how often that had fired when it was last looked at.
@@ -108,6 +110,7 @@ impl Machine {
             down_until: 0,
             asleep_until: 0,
             is_stuck: false,
+            is_doomed: false,
             wake_at: None,
             plan: None,
             full_until: None,

@@ -46,6 +46,7 @@ impl World {
             it.full_until = None;
             it.disk.set_capacity(None);
             it.asleep_until = self.now;
+            it.is_doomed = false;
             let was_stuck = std::mem::take(&mut it.is_stuck);
             if is_dark || was_stuck {
                 self.end_process(machine, self.now, End::Kill);

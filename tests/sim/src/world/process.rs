@@ -15,6 +15,9 @@ use crate::weather::Feature;
 /// The idle mark follows the last batch after this long.
 const IDLE_MS: u64 = 1_000;
 
+/// Calls to the disk that a recovery makes, about: the power goes inside one of them.
+const RECOVERY_CALLS: u64 = 30;
+
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -93,8 +96,8 @@ impl World {
         let spaces: Vec<usize> = self.machines[machine].copies.keys().copied().collect();
         self.machines[machine].starts += 1;
         self.machines[machine].latest = self.machines[machine].time(self.now);
-        if self.weather.strikes(Fault::PowerCutInRecovery, &mut self.random) {
-            let plan = Faults::none().nth_call(self.random.below(60), disk::Fault::PowerCut);
+        if std::mem::take(&mut self.machines[machine].is_doomed) {
+            let plan = Faults::none().nth_call(self.random.below(RECOVERY_CALLS), disk::Fault::PowerCut);
             self.plan(machine, Fault::PowerCutInRecovery, plan);
         }
         for space in &spaces {

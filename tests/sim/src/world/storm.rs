@@ -18,13 +18,13 @@ impl World {
         match fault {
             // These belong to sending, connecting, writing and starting, and are counted there.
             Fault::Delay | Fault::Duplicate | Fault::Reorder | Fault::Thin | Fault::Flaky => {}
-            Fault::PowerCutInRecovery | Fault::Latency => {}
+            Fault::Latency => {}
             Fault::Cut | Fault::CutInside | Fault::Stall | Fault::Corrupt | Fault::HalfOpen => {
                 self.strike_connection(fault);
             }
             Fault::SlowReader | Fault::StopInside | Fault::RateLimit => self.strike_connection(fault),
             Fault::Partition | Fault::OneWay | Fault::Twice => self.strike_link(fault),
-            Fault::Kill | Fault::PowerCut => self.strike_process(fault),
+            Fault::Kill | Fault::PowerCut | Fault::PowerCutInRecovery => self.strike_process(fault),
             Fault::PowerCutInside | Fault::FlushError | Fault::WriteError | Fault::ShortWrite => {
                 self.strike_disk(fault);
             }

@@ -24,7 +24,14 @@ impl World {
     pub(super) fn strike_process(&mut self, fault: Fault) {
         let machine = self.any_machine();
         let until = self.now + self.random.below(10_000);
-        if self.machines[machine].is_up {
+        if !self.machines[machine].is_up {
+            return;
+        }
+        if fault == Fault::PowerCutInRecovery {
+            // It counts when the power goes again.
+            self.machines[machine].is_doomed = true;
+            self.end_process(machine, until, End::PowerCut);
+        } else {
             let end = if fault == Fault::PowerCut { End::PowerCut } else { End::Kill };
             self.suffer(machine, fault, format!("down for {} ms", until - self.now));
             self.end_process(machine, until, end);
