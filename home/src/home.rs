@@ -132,6 +132,8 @@ impl Home {
     ) -> Result<(), Error> {
         match self.level(replica, now, registry) {
             Err(Error::Unavailable | Error::Behind { .. }) => {}
+            // Adopting takes room: until there is some, everything else goes on.
+            Err(error) if replica::is_full(&error) && !replica.is_stopped() => {}
             answer => answer?,
         }
         if uncovered(replica).commits == 0 {

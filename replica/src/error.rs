@@ -194,17 +194,15 @@ pub enum Error {
 impl Error {
     /// Whether the disk has no room: nothing was taken, nothing is lost, and it goes on by itself once there is some.
     pub fn is_full(&self) -> bool {
-        let mut error: &(dyn std::error::Error + 'static) = self;
-        loop {
-            let is_refused = matches!(error.downcast_ref(), Some(Error::NoSpace { .. }))
-                || matches!(error.downcast_ref(), Some(wal::Error::NoSpace { .. }));
-            if is_refused || error.downcast_ref().is_some_and(has_no_room) {
-                return true;
-            }
-            let Some(source) = error.source() else { return false };
-            error = source;
-        }
+        is_full(self)
     }
+}
+
+/// The same of an error with this one somewhere among its causes.
+pub fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let is_refused = matches!(error.downcast_ref(), Some(Error::NoSpace { .. }))
+        || matches!(error.downcast_ref(), Some(wal::Error::NoSpace { .. }));
+    is_refused || error.downcast_ref().is_some_and(has_no_room) || error.source().is_some_and(is_full)
 }
 
 /// Whether this is the system's word for a full disk or a spent quota.

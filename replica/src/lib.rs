@@ -60,7 +60,7 @@ pub use checkpoint::{CheckpointDone, CheckpointJob};
 pub use collection::{Collection, keep_losers};
 pub use cuts::{Cut, PruneFloor};
 pub use describe::{Backlog, Description};
-pub use error::{CommitError, Error};
+pub use error::{CommitError, Error, is_full};
 pub use grant::{ADMIN, Grant, READ, WRITE};
 pub use home::{HomeWrite, Roots};
 pub use inbox::{Item, ItemKind};

@@ -124,8 +124,8 @@ pub enum StoreError {
         /// For a person.
         detail: String,
     },
-    /// The replica has stopped; the session closes and waits for it to come back.
-    #[error("the replica has stopped")]
+    /// The replica cannot do it, for now or at all; the session closes, and another one asks again.
+    #[error("the replica cannot do it")]
     Stopped(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -1,6 +1,6 @@
 //! A home that stops between any two steps opens again and goes on: no Handle twice, no admission lost or paid twice.
 
-use disk::{Disk, Fault, Faults, MemoryDisk};
+use disk::{Disk, Fault, Faults, MemoryDisk, Operation};
 use home::{Admission, Error, MemoryRegistry, Mishap, RedbRegistry, Registry, Verdict};
 
 use crate::world::{Device, NOW, Owner, assert_converged, fingerprint, meet, open_home, request, seed};
@@ -255,4 +255,30 @@ fn a_handle_in_doubt_keeps_its_nodes_however_much_is_written_and_collected_meanw
         assert_eq!((owner.registered(), owner.device.tail()), (owner.device.version(), 0), "{is_restarted}");
         assert_eq!(owner.device.get("a").as_deref(), Some("1"));
     }
+}
+
+/// The power goes between registry and manifest, and then the disk is full: taking up the Handle needs room.
+#[test]
+fn a_home_on_a_full_disk_opens_and_takes_up_its_handle_when_there_is_room() {
+    let mut failed = 0;
+    for write in 0..12 {
+        let mut owner = Owner::found();
+        owner.device.put(NOW, "a", &"v".repeat(2_000));
+        let proposal = owner.home.begin(&mut owner.device.replica, NOW).unwrap().expect("something to cover");
+        proposal.run(&mut owner.registry).unwrap();
+        // So that the trees of the Handle are not those that are here.
+        owner.device.put(NOW, "b", &"w".repeat(2_000));
+        owner.device.replica.flush().unwrap();
+        let Owner { device, mut registry, .. } = owner;
+        let mut device = device.crash();
+        device.disk.set_faults(Faults::none().nth(Operation::Write, write, Fault::NoSpace));
+        let mut home = open_home(&mut device, fingerprint("folder"), &mut registry);
+        failed += device.disk.faults_fired();
+        device.disk.set_faults(Faults::none());
+        assert_eq!(device.get("a").map(|value| value.len()), Some(2_000), "it can be read, {write}");
+        while home.batch(&mut device.replica, NOW, &mut registry).unwrap().is_some() {}
+        assert_eq!(device.tail(), 0, "{write}");
+        assert_eq!(registry.get(&device.replica.space()).unwrap().unwrap().version, device.version());
+    }
+    assert!(failed > 0);
 }
