@@ -175,7 +175,7 @@ fn blob_len<D: Disk>(nodes: &Nodes<D>) -> u64 {
     entries.filter(|(kind, ..)| *kind == Kind::Chunk).map(|(_, _, len)| len as u64).sum()
 }
 
-fn add_blobs_of_tree<D: Disk>(
+pub(crate) fn add_blobs_of_tree<D: Disk>(
     nodes: &Nodes<D>,
     root: &Hash,
     blobs: &mut BTreeSet<Hash>,

@@ -81,11 +81,18 @@ impl<D: Disk> Replica<D> {
 
     /// Adopts what is whole; else says what to ask for next.
     fn go_on(&mut self, now: Time, wanted: Vec<NodeId>) -> Result<Adoption, Error> {
-        let is_whole = self.fetch.as_ref().is_some_and(|fetch| fetch.wanted.is_empty());
-        if !is_whole {
+        let mut fetch = self.fetch.take().expect("it was there a moment ago");
+        if !fetch.wanted.is_empty() {
+            self.fetch = Some(fetch);
             return Ok(Adoption::Fetch(wanted));
         }
-        let fetch = self.fetch.take().expect("it was there a moment ago");
+        // What a fetch of another Handle has brought may be here without what it names.
+        fetch.wanted = self.missing(&fetch)?;
+        if !fetch.wanted.is_empty() {
+            let wanted = fetch.wanted.iter().copied().collect();
+            self.fetch = Some(fetch);
+            return Ok(Adoption::Fetch(wanted));
+        }
         let Fetch { handle, mut fresh, .. } = fetch;
         let roots = roots(&handle);
         for (kind, root) in roots {

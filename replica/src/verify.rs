@@ -1,12 +1,13 @@
 //! Everything a replica holds, read again and compared with what it should be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use btree::{Fresh, Kind};
+use btree::{Fresh, Hash, Kind};
 use crdt::{Commit, Dot, Tip, WriterId};
 use disk::Disk;
 
 use crate::checkpoint::fold_overlay;
+use crate::collect::add_blobs_of_tree;
 use crate::error::Error;
 use crate::options::Mode;
 use crate::record::Record;
@@ -70,6 +71,9 @@ impl<D: Disk> Replica<D> {
                 Ok(found) => {
                     report.nodes += found.nodes;
                     report.entries += found.entries;
+                    if kind == Kind::Data {
+                        self.verify_values(report, &root);
+                    }
                 }
                 Err(error) => report.note(sentence(&error)),
             }
@@ -82,6 +86,20 @@ impl<D: Disk> Replica<D> {
                     Err(error) => report.note(sentence(&error)),
                 }
             }
+        }
+    }
+
+    /// Every value that a tree names is here: in a pack, or in the log until the next checkpoint.
+    fn verify_values(&self, report: &mut Report, root: &Hash) {
+        let mut named = BTreeSet::new();
+        match add_blobs_of_tree(&self.visible.0.nodes, root, &mut named) {
+            Ok(()) => {
+                let is_missing = |hash: &Hash| self.visible.0.blob_len(hash).is_none();
+                for hash in named.into_iter().filter(is_missing) {
+                    report.note(format!("value {hash} is named by the tree and is not here"));
+                }
+            }
+            Err(error) => report.note(sentence(&error)),
         }
     }
 

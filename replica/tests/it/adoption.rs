@@ -1,5 +1,6 @@
 //! A newer Handle: computed or fetched, the roots are the same; what does not match is refused and the base stays.
 
+use btree::Kind;
 use crdt::{DeviceKey, Handle, Time, system};
 use disk::MemoryDisk;
 use replica::{Grant, HomeWrite, READ, WRITE};
@@ -183,6 +184,35 @@ fn fetched_bytes_that_are_not_what_they_are_called_are_refused() {
     assert_eq!(device.handle().version, 0);
     deliver_handle(NOW, &mut home, &mut device);
     assert_eq!(device.handle().version, 2);
+}
+
+#[test]
+fn what_an_overtaken_fetch_has_brought_counts_with_all_it_names() {
+    let space = Space::new(2);
+    let mut home = space.create(0, &MemoryDisk::new(1));
+    for n in 0..400 {
+        set(&mut home, &format!("k{n:03}"), &"v".repeat(100));
+    }
+    set(&mut home, "k200 large", &"x".repeat(50_000));
+    space.anchor(NOW, &mut home);
+    let mut device = space.join(1, &MemoryDisk::new(2));
+    let mut adoption = device.adopt(NOW, home.offer(0)).unwrap();
+    // Every node comes, and of the values none.
+    while let Adoption::Fetch(wanted) = &adoption {
+        let nodes: Vec<_> = wanted.iter().filter(|(kind, _)| *kind != Kind::Chunk).copied().collect();
+        if nodes.is_empty() {
+            break;
+        }
+        let nodes = nodes.into_iter().map(|(kind, hash)| (kind, hash, home.node(kind, &hash).unwrap()));
+        adoption = device.store_nodes(NOW, nodes.collect()).unwrap();
+    }
+    assert_eq!(device.fetching(), Some(home.handle().version));
+    set(&mut home, "k399", "other");
+    space.anchor(NOW, &mut home);
+    deliver_handle(NOW, &mut home, &mut device);
+    assert_eq!(device.handle().version, home.handle().version);
+    assert_eq!(contents(&device), contents(&home));
+    assert_eq!(device.verify().unwrap().problems, [""; 0]);
 }
 
 #[test]
