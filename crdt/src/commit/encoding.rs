@@ -167,8 +167,8 @@ fn decode_body(from: &mut Decoder) -> Result<Body, Error> {
     let deps = decode_dots(from, DEPS_MAX, "list of dependencies")?;
     let mutations_at = from.position();
     let count = from.array_up_to(MUTATIONS_MAX, "list of mutations")?;
-    // A mutation takes more memory than bytes: room is made as they come.
-    let mut mutations: Vec<Mutation> = Vec::with_capacity(count.min(1024));
+    // A mutation takes more memory than bytes, and the count is only a claim: room for many is made as they come.
+    let mut mutations: Vec<Mutation> = Vec::with_capacity(count.min(16));
     for _ in 0..count {
         let mutation = decode_mutation(from)?;
         if mutations.last().is_some_and(|last| (last.coll, &last.key) >= (mutation.coll, &mutation.key)) {

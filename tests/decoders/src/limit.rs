@@ -7,7 +7,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// No decoder has any business here: a length was believed. The process ends, which a fuzzer takes for a finding.
+/// No decoder has any business here: a length was believed. The process ends.
 const REFUSED: usize = 512 << 20;
 
 /// The system's allocator with a count for each thread.
@@ -19,7 +19,7 @@ thread_local! {
 }
 
 /// Runs something, and says how much it held at once beyond what this thread held before.
-pub(crate) fn measure<T>(run: impl FnOnce() -> T) -> (T, usize) {
+pub fn measure<T>(run: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();
     MOST.set(before);
     let value = run();

@@ -1,67 +1,65 @@
-//! Between the corpus as it is committed and as a fuzzer wants it: `decoders unpack DIR`, `decoders pack DIR`.
+//! `decoders`: beats one decoder or each of them for so long, and says with which bytes it broke.
 
-use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
 
-use decoders::{TARGETS, seeds, stored};
+use decoders::mutation::Mutation;
+use decoders::{Limited, TARGETS, Target};
 
-/// Longest input that is kept: a longer one says little more and costs much.
-const KEPT_LEN_MAX: usize = 1_500;
-/// Most bytes kept for one target.
-const KEPT_MAX: usize = 20_000;
+#[global_allocator]
+static ALLOCATOR: Limited = Limited;
+
+const USAGE: &str = "usage: decoders --seconds N [--seed N] [TARGET]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match arguments[..] {
-        ["unpack", dir] => {
-            TARGETS.iter().try_for_each(|target| unpack(target.name, &Path::new(dir).join(target.name)))
-        }
-        ["pack", dir] => {
-            TARGETS.iter().try_for_each(|target| pack(target.name, &Path::new(dir).join(target.name)))
-        }
-        _ => {
-            eprintln!(
-                "usage: decoders unpack DIR | decoders pack DIR     DIR holds a folder for each target"
-            );
-            return ExitCode::from(2);
-        }
+    let (seconds, seed, name) = match arguments[..] {
+        ["--seconds", seconds] => (seconds, None, None),
+        ["--seconds", seconds, "--seed", seed] => (seconds, Some(seed), None),
+        ["--seconds", seconds, "--seed", seed, name] => (seconds, Some(seed), Some(name)),
+        ["--seconds", seconds, name] => (seconds, None, Some(name)),
+        _ => return usage(),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("decoders: {error}");
-            ExitCode::FAILURE
+    let (Ok(seconds), Ok(seed)) = (seconds.parse(), seed.map_or(Ok(fresh_seed()), str::parse)) else {
+        return usage();
+    };
+    let targets: Vec<&Target> =
+        TARGETS.iter().filter(|target| name.is_none_or(|name| name == target.name)).collect();
+    if targets.is_empty() {
+        return usage();
+    }
+    println!("--seed {seed}");
+    // The line below says it in fewer words.
+    std::panic::set_hook(Box::new(|_| {}));
+    let broken = targets.iter().filter(|target| !beat(target, seed, Duration::from_secs(seconds))).count();
+    if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn usage() -> ExitCode {
+    let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+    eprintln!("{USAGE}\ntargets: {}", names.join(" "));
+    ExitCode::from(2)
+}
+
+/// Another one for each run.
+fn fresh_seed() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.expect("it is later than 1970").as_secs()
+}
+
+/// Whether the target held.
+fn beat(target: &Target, seed: u64, length: Duration) -> bool {
+    let inputs = target.inputs();
+    let (mut mutation, mut count, began) = (Mutation::new(&inputs, seed), 0_u64, Instant::now());
+    while began.elapsed() < length {
+        let input = mutation.make();
+        if let Err(what) = target.attempt(&input) {
+            println!("{:<10} {what}", target.name);
+            return false;
         }
+        count += 1;
     }
-}
-
-/// Writes the stored inputs and the seeds of a target, a file each.
-fn unpack(target: &str, dir: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    for input in stored::read(target).into_iter().chain(seeds::of(target)) {
-        let name = blake3::hash(&input).to_hex();
-        std::fs::write(dir.join(&name[..16]), input)?;
-    }
-    Ok(())
-}
-
-/// Keeps the shortest inputs of a folder.
-fn pack(target: &str, dir: &Path) -> std::io::Result<()> {
-    if !dir.exists() {
-        return Ok(());
-    }
-    let mut inputs = Vec::new();
-    for entry in std::fs::read_dir(dir)? {
-        inputs.push(std::fs::read(entry?.path())?);
-    }
-    inputs.retain(|input| input.len() <= KEPT_LEN_MAX);
-    inputs.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
-    let mut left = KEPT_MAX;
-    inputs.retain(|input| {
-        let fits = input.len() <= left;
-        left = left.saturating_sub(input.len());
-        fits
-    });
-    stored::write(target, &inputs)
+    println!("{:<10} {count:>9} inputs in {} s", target.name, length.as_secs());
+    true
 }

@@ -1,7 +1,7 @@
 //! `Mutation`: other bytes out of those at hand, by chance under a seed.
 //!
-//! It knows nothing of what a decoder did with the bytes before, as a fuzzer does; what it is good for is a quick and even
-//! beating on every run of the tests.
+//! It does not look which branches the bytes took, as a fuzzer does: it is good for a quick and even beating on every run
+//! of the tests, and for a long one now and then.
 
 use disk::Random;
 

@@ -32,7 +32,7 @@ pub(crate) fn ticket() -> Ticket {
 }
 
 /// Inputs for a target: not many, and each of another shape.
-pub fn of(target: &str) -> Vec<Vec<u8>> {
+pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
         "commit" => golden("crdt/golden/commits.txt"),
         "seal" => golden("crdt/golden/seals.txt"),
