@@ -5,6 +5,7 @@ use std::fmt;
 use crdt::{Class, CollId, Dot, WriterId};
 
 use crate::faults::Fault;
+use crate::malice::Lie;
 
 /// One thing that happened in a world.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -100,6 +101,15 @@ pub enum What {
         /// Why.
         reason: String,
     },
+    /// It says what is not so.
+    Lies {
+        /// Which space.
+        space: usize,
+        /// To whom.
+        peer: usize,
+        /// Which kind of lie.
+        lie: Lie,
+    },
     /// What a peer said was refused.
     Disbelieves {
         /// Which space.
@@ -159,6 +169,9 @@ impl fmt::Display for What {
             What::Calls { space, peer, profile } => write!(f, "calls m{peer} about s{space} over {profile}"),
             What::HangsUp { space, peer, reason } => {
                 write!(f, "and m{peer} end their talk about s{space}: {reason}")
+            }
+            What::Lies { space, peer, lie } => {
+                write!(f, "lies to m{peer} about s{space}: M{} {lie:?}", lie.number())
             }
             What::Disbelieves { space, peer, reason } => {
                 write!(f, "does not believe m{peer} about s{space}: {reason}")

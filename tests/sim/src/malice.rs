@@ -6,10 +6,11 @@
 mod forge;
 mod frames;
 mod lie;
+mod proof;
 
 use std::collections::BTreeMap;
 
-use crdt::{Commit, DeviceKey, Seal, SpaceId, Time};
+use crdt::{CollId, Commit, DeviceKey, Seal, SpaceId, Time, WriterId};
 use disk::{MemoryDisk, Random};
 use replica::Replica;
 use sync::Frame;
@@ -60,16 +61,28 @@ pub struct Liar {
     random: Random,
     key: DeviceKey,
     space: SpaceId,
+    /// The collection it writes to.
+    coll: CollId,
     /// Frames, seals and Handles it has said before.
     said: Vec<Vec<u8>>,
     seals: Vec<Seal>,
     handles: Vec<HandleFrame>,
     /// Two commits of one dot, for who hears which.
-    twins: Option<[Frame; 2]>,
+    twins: Option<Twins>,
+    /// Writers of which both commits of one dot were told, each to some.
+    pub forked: Vec<WriterId>,
     /// What it made by hand that is valid: whoever takes that is right.
     pub valid: Vec<Commit>,
     /// How often it told which lie.
     pub told: Told,
+}
+
+/// Two commits of one dot.
+struct Twins {
+    writer: WriterId,
+    units: [Frame; 2],
+    /// Which of them was told to somebody.
+    is_told: [bool; 2],
 }
 
 /// What it remembers to say again.
@@ -77,15 +90,17 @@ const SAID_MAX: usize = 40;
 
 impl Liar {
     /// A member with this key.
-    pub fn new(seed: u64, key: DeviceKey, space: SpaceId) -> Liar {
+    pub fn new(seed: u64, key: DeviceKey, space: SpaceId, coll: CollId) -> Liar {
         Liar {
             random: Random::new(seed),
             key,
             space,
+            coll,
             said: Vec::new(),
             seals: Vec::new(),
             handles: Vec::new(),
             twins: None,
+            forked: Vec::new(),
             valid: Vec::new(),
             told: Told::default(),
         }

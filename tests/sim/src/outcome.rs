@@ -2,6 +2,7 @@
 
 use crate::event::Event;
 use crate::faults::Fired;
+use crate::malice::Told;
 
 /// What one seed came to when every promise was kept.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Outcome {
     pub rounds: u64,
     /// Faults that happened.
     pub fired: Fired,
+    /// Lies that were told.
+    pub told: Told,
     /// Every event, if they were to be kept.
     pub events: Vec<Event>,
 }

@@ -43,11 +43,13 @@ pub enum Feature {
     Roomy,
     /// Conversations go on while what was written, or heard, waits for its flush.
     LateFlush,
+    /// One device lies.
+    Liar,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Feature; 17] = [
+    pub const ALL: [Feature; 18] = [
         Feature::Crowd,
         Feature::Row,
         Feature::Mesh,
@@ -65,6 +67,7 @@ impl Feature {
         Feature::Bursts,
         Feature::Roomy,
         Feature::LateFlush,
+        Feature::Liar,
     ];
 
     /// How many worlds in a hundred have it.

@@ -10,6 +10,7 @@ use crate::event::{Event, What};
 use crate::faults::{Fault, Fired};
 use crate::link::{Connection, Link};
 use crate::machine::Machine;
+use crate::malice::Told;
 use crate::options::Options;
 use crate::outcome::{Broken, Outcome};
 use crate::promise::{ASSERTION, Breach, Verdict, breach};
@@ -17,10 +18,13 @@ use crate::space::Space;
 use crate::trace::Trace;
 use crate::weather::Weather;
 
+use lies::Lying;
+
 mod begin;
 mod calm;
 mod deliver;
 mod epilogue;
+mod lies;
 mod process;
 mod settle;
 mod storm;
@@ -61,6 +65,9 @@ pub struct World {
     away: Option<usize>,
     /// Leaps that are left until whoever is away comes back.
     leaps: u64,
+    /// Who lies, if anybody does.
+    lying: Option<Lying>,
+    told: Told,
     counts: Counts,
     fired: Fired,
     trace: Trace,
@@ -102,6 +109,8 @@ impl World {
             is_calm: false,
             away: None,
             leaps: 0,
+            lying: None,
+            told: Told::default(),
             counts: Counts::default(),
             fired: Fired::default(),
             trace,
@@ -115,7 +124,7 @@ impl World {
         // An assertion that trips is a promise broken, too: the world shows how it came to that, and is not used again.
         let lived = catch_unwind(AssertUnwindSafe(|| self.live()));
         let lived = lived.unwrap_or_else(|panic| Err(breach(ASSERTION, text(&*panic))));
-        let seed = self.seed;
+        let (seed, told) = (self.seed, self.told());
         let (step, at, fired, leapt) = (self.step, self.now - START, self.fired, self.leapt);
         let commits = self.spaces.iter().map(|space| space.book.acknowledged().count() as u64).sum();
         let Counts { converged, rounds, crashes, .. } = self.counts;
@@ -135,6 +144,7 @@ impl World {
                 converged,
                 rounds,
                 fired,
+                told,
                 events,
             }),
             Err(Breach { promise, what }) => {

@@ -2,13 +2,16 @@
 
 use btree::{Kind, Salt};
 use crdt::{
-    BlobRef, Body, Class, Commit, CommitId, Descriptor, DeviceId, DeviceKey, Dot, Header, Hlc, Mutation, Op,
-    Open, Payload, Policy, Seal, Time, WriterId, derive, key, system,
+    BlobRef, Body, Class, Commit, CommitId, DeviceId, DeviceKey, Dot, Header, Hlc, Mutation, Op, Open,
+    Payload, Seal, Time, WriterId, derive, key, system,
 };
 use sync::Frame;
 use sync::frame::Commits;
 
-use super::{Liar, Lie, Occasion};
+use super::{Liar, Lie, Occasion, Twins};
+
+/// Writers of which it says two things.
+const FORKS_MAX: usize = 4;
 
 /// A day in 2099.
 const FAR: u64 = 4_080_000_000_000;
@@ -57,7 +60,9 @@ impl Liar {
             Lie::OtherSpaceCommit => header.space = crdt::SpaceId([9; 32]),
             Lie::Poison => header.hlc = Hlc::from_time(Time(FAR + self.random.below(1000))),
             Lie::TimeFalls | Lie::HomeOnly => {}
-            Lie::Equivocation => return Some(self.twin(occasion, header, body)),
+            Lie::Equivocation if self.forked.len() < FORKS_MAX => {
+                return Some(self.twin(occasion, header, body));
+            }
             _ => return None,
         }
         let commits = match lie {
@@ -90,7 +95,7 @@ impl Liar {
     fn body(&mut self) -> Body {
         let value = self.random.next().to_be_bytes().to_vec();
         let mutation = Mutation {
-            coll: Descriptor { name: "things".into(), policy: Policy::Lww, params: Vec::new() }.id(),
+            coll: self.coll,
             key: key::plain(format!("key-{:02}", self.random.below(12)).as_bytes()),
             op: Op::Put(Payload::Inline(value)),
             supersedes: Vec::new(),
@@ -103,12 +108,12 @@ impl Liar {
         commit(header, body)
     }
 
-    fn run(&mut self) -> [u8; 7] {
+    pub(super) fn run(&mut self) -> [u8; 7] {
         self.random.next().to_be_bytes()[1..].try_into().expect("seven of eight")
     }
 
     /// A dot of a member's that the member never wrote.
-    fn nowhere(&mut self, occasion: &Occasion<'_>) -> Dot {
+    pub(super) fn nowhere(&mut self, occasion: &Occasion<'_>) -> Dot {
         let other = occasion.others[self.random.below(occasion.others.len() as u64) as usize];
         let writer = WriterId::new(DeviceId::of(&other), self.run(), Class::Critical);
         Dot::new(writer, 1 + self.random.below(1 << 40))
@@ -132,12 +137,28 @@ impl Liar {
 
     /// One of two commits that have one dot: whom it is for decides which.
     fn twin(&mut self, occasion: &Occasion<'_>, header: Header, body: Body) -> Frame {
-        if self.twins.is_none() {
-            let twins = [commit(header.clone(), body), commit(header, self.body())];
-            self.valid.extend(twins.iter().cloned());
-            self.twins = Some(twins.map(|twin| unit(vec![twin], Vec::new(), &self.key)));
+        let mut twins = match self.twins.take() {
+            Some(twins) => twins,
+            None => self.twins(header, body),
+        };
+        let which = occasion.peer % 2;
+        twins.is_told[which] = true;
+        let told = twins.units[which].clone();
+        if twins.is_told == [true; 2] {
+            // The next time it makes new ones: these may have met before anybody held both.
+            self.forked.push(twins.writer);
+        } else {
+            self.twins = Some(twins);
         }
-        self.twins.as_ref().expect("made above")[occasion.peer % 2].clone()
+        told
+    }
+
+    fn twins(&mut self, header: Header, body: Body) -> Twins {
+        let writer = header.writer;
+        let commits = [commit(header.clone(), body), commit(header, self.body())];
+        self.valid.extend(commits.iter().cloned());
+        let units = commits.map(|commit| unit(vec![commit], Vec::new(), &self.key));
+        Twins { writer, units, is_told: [false; 2] }
     }
 }
 

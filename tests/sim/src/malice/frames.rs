@@ -12,6 +12,9 @@ use sync::{Frame, Offer, Store};
 use super::forge::{changed, unit};
 use super::{Liar, Lie, Occasion};
 
+/// More questions about writers than anyone keeps.
+const ASKED: usize = 5_000;
+
 impl Liar {
     /// What is sent instead of a frame; none: it gives no occasion after all.
     pub(super) fn bend(
@@ -38,7 +41,7 @@ impl Liar {
             return Some(vec![bent.encode()]);
         }
         let added = self.forge(lie, occasion).or_else(|| self.offer(lie, occasion));
-        let added = added.or_else(|| self.say(lie, occasion))?;
+        let added = added.or_else(|| self.say(lie, occasion)).or_else(|| self.accuse(lie, occasion))?;
         Some(vec![bytes.to_vec(), added.encode()])
     }
 
@@ -66,6 +69,7 @@ impl Liar {
             }
             // Back to back, so that nothing is answered in between.
             Lie::WantsFlood => vec![(0..3).flat_map(|_| wants(&mut self.random).encode()).collect()],
+            Lie::AsksFlood => vec![bytes.to_vec(), self.questions(ASKED)],
             Lie::ValueFlood => {
                 let empty = Frame::BlobData(BlobData { hash: None, offset: 0, bytes: Vec::new() }).encode();
                 vec![empty.repeat(32_800)]

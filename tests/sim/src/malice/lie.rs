@@ -198,9 +198,32 @@ lies! {
     Equivocation: Anytime => MayClose(&[Fork]);
     /// M62: a commit that supersedes dots of a device that nobody admitted: they never come, so it is valid.
     NamesStrangers: Anytime => GoesOn;
+    /// M63: questions about writers, more than anyone answers.
+    AsksFlood: Anytime => Closes(&[Flood]);
+    /// M64: a question about a writer that does not exist.
+    AsksNothing: Anytime => GoesOn;
+    /// M65: a true history of another, for which nobody asked.
+    UnaskedAnswer: Anytime => GoesOn;
+    /// M66: a proof that another forked, of which the liar sealed one half.
+    FalseProof: Anytime => Closes(&[Forged]);
+    /// M67: a true proof against a device that nobody admitted.
+    ForeignProof: Anytime => GoesOn;
 }
 
 impl Lie {
+    /// Those that are one member's alone: two commits of one dot end in proofs and cuts.
+    pub fn alone() -> Vec<Lie> {
+        Lie::ALL.iter().copied().filter(|lie| *lie != Lie::Equivocation).collect()
+    }
+
+    /// Those that leave a conversation standing and are told where the truth was due, and two commits of one dot.
+    pub fn subtle() -> Vec<Lie> {
+        let is_subtle = |lie: &Lie| {
+            lie.place() != Anytime && !matches!(lie.answer(), Closes(_)) || *lie == Lie::Equivocation
+        };
+        Lie::ALL.iter().copied().filter(is_subtle).collect()
+    }
+
     /// Its number in `docs/testing.md`.
     pub fn number(self) -> usize {
         self as usize + 1

@@ -1,4 +1,6 @@
-//! I5: a commit is held only with what it depends on and supersedes.
+//! I5: a commit is held only with what it depends on and supersedes, but for writers that nobody ever opened.
+
+use crdt::Dot;
 
 use super::{Look, Verdict, breach};
 use crate::book::is_held;
@@ -7,9 +9,9 @@ use crate::book::is_held;
 pub fn check(look: &Look<'_>) -> Verdict {
     for dot in look.tail() {
         let Some(commit) = look.book.commit(&dot) else { continue };
-        if let Some(needed) =
-            commit.needs().find(|needed| !needed.writer.is_home() && !is_held(&look.seen, needed))
-        {
+        let is_lacked =
+            |needed: &&Dot| look.book.known().contains_key(&needed.writer) && !is_held(&look.seen, needed);
+        if let Some(needed) = commit.needs().find(is_lacked) {
             return Err(breach("I5", format!("{} holds {dot} without {needed}", look.name)));
         }
     }

@@ -40,6 +40,7 @@ impl World {
                 if self.spaces.is_empty() || self.random.below(3) > 0 { 0 } else { self.any_machine() };
             self.found(home);
         }
+        self.choose_liar();
         self.lay_links();
         for machine in 0..self.machines.len() {
             self.start_work(machine);

@@ -17,6 +17,7 @@ impl World {
         self.weather.clear();
         self.is_calm = true;
         self.come_back();
+        self.send_liar_away();
         self.spaces.iter_mut().for_each(|space| space.registry.heal());
         self.mend_machines()?;
         self.mend_links();

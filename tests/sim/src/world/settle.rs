@@ -24,7 +24,8 @@ impl World {
     fn settle_copy(&mut self, machine: usize, space: usize) -> Verdict {
         self.end_if_stopped(machine);
         let it = &self.machines[machine];
-        if !it.is_up || it.asleep_until > self.now {
+        // Who was sent away has no copy any more, and some may still have been waiting for it.
+        if !it.is_up || it.asleep_until > self.now || !it.copies.contains_key(&space) {
             return Ok(());
         }
         if self.waits_for_flush(machine, space) {

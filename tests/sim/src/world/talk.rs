@@ -3,10 +3,12 @@
 use sync::{Frame, Local, Role, Session};
 
 use super::World;
+use super::lies::Place;
 use crate::agenda::Due;
 use crate::event::What;
 use crate::faults::Fault;
 use crate::link::Connection;
+use crate::malice::Speech;
 use crate::pipe::Pipe;
 use crate::promise::{Verdict, classes, loss};
 
@@ -110,6 +112,8 @@ impl World {
         let now = it.time(self.now);
         let copy = it.copies.get_mut(&connection.space).expect("it has the space");
         let Some(replica) = copy.replica.as_mut() else { return Ok(()) };
+        let place = Place { connection: id, space: connection.space, peer: connection.ends[1 - end] };
+        let mut lies = Vec::new();
         while connection.pipes[1 - end].has_room() {
             let Some(bytes) = connection.sessions[end].poll_transmit(now, replica) else { break };
             connection.sent_frames[end] += 1;
@@ -121,16 +125,23 @@ impl World {
                 Some(frame) => loss::tell(&mut copy.told, &frame),
                 None => {}
             }
-            let mut late = 0;
-            if self.weather.strikes(Fault::Delay, &mut self.random) {
-                late = self.random.below(5_000);
-                self.fired.add(Fault::Delay);
-            }
-            let pipe = &mut connection.pipes[1 - end];
-            pipe.send(self.now, &connection.profile, late, &bytes, &mut self.random);
-            if self.weather.strikes(Fault::Duplicate, &mut self.random) {
-                self.fired.add(Fault::Duplicate);
-                pipe.send(self.now, &connection.profile, 0, &bytes, &mut self.random);
+            let speech = match self.lying.as_mut().filter(|lying| lying.machine == machine) {
+                Some(lying) => lying.speak(&place, now, replica, bytes),
+                None => Speech { frames: vec![bytes], lie: None },
+            };
+            lies.extend(speech.lie);
+            for bytes in speech.frames {
+                let mut late = 0;
+                if self.weather.strikes(Fault::Delay, &mut self.random) {
+                    late = self.random.below(5_000);
+                    self.fired.add(Fault::Delay);
+                }
+                let pipe = &mut connection.pipes[1 - end];
+                pipe.send(self.now, &connection.profile, late, &bytes, &mut self.random);
+                if self.weather.strikes(Fault::Duplicate, &mut self.random) {
+                    self.fired.add(Fault::Duplicate);
+                    pipe.send(self.now, &connection.profile, 0, &bytes, &mut self.random);
+                }
             }
         }
         if connection.sessions[end].is_closed() {
@@ -141,7 +152,7 @@ impl World {
             self.hang_up(id, end, &reason);
         }
         self.await_arrival(id, 1 - end);
-        Ok(())
+        self.note_lies(machine, &place, lies)
     }
 
     /// An end is done with a connection: the other hears of it behind what is on the way, unless nobody tells it.

@@ -17,6 +17,9 @@ impl World {
         }
         let machine = self.any_machine();
         let spaces: Vec<usize> = self.machines[machine].copies.keys().copied().collect();
+        if spaces.is_empty() {
+            return Ok(());
+        }
         let space = spaces[self.random.below(spaces.len() as u64) as usize];
         self.check(machine, space)
     }
