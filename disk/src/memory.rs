@@ -178,7 +178,7 @@ impl MemoryDisk {
             target.names.settle();
             target.file_next = state.file_next;
             for (_, id) in state.names.files() {
-                let contents = Contents::durable(state.files[&id].contents.bytes().to_vec());
+                let contents = state.files[&id].contents.settled();
                 target.files.insert(id, Inode { contents, open: Arc::new(()) });
             }
         }
@@ -189,7 +189,7 @@ impl MemoryDisk {
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let state = self.state();
         let files = state.names.files();
-        files.map(|(path, id)| (path.clone(), state.files[&id].contents.bytes().to_vec())).collect()
+        files.map(|(path, id)| (path.clone(), state.files[&id].contents.to_vec())).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -281,8 +281,7 @@ impl State {
         self.end_life();
         for inode in self.files.values_mut() {
             let survival = Survival::choose(&inode.contents, &mut self.random);
-            let image = inode.contents.crash(survival, &mut self.random);
-            inode.contents = Contents::durable(image);
+            inode.contents = inode.contents.crash(survival, &mut self.random);
         }
         self.power = Power::On;
     }
@@ -322,7 +321,7 @@ impl Disk for MemoryDisk {
         }
         let id = state.file_next;
         state.file_next += 1;
-        state.files.insert(id, Inode { contents: Contents::durable(Vec::new()), open: Arc::new(()) });
+        state.files.insert(id, Inode { contents: Contents::empty(), open: Arc::new(()) });
         state.names.change(vec![(path, Some(Node::File(id)))]);
         Ok(self.file(&state, id, Access::ReadWrite))
     }

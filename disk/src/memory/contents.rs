@@ -1,6 +1,8 @@
 //! The bytes of one file: what everybody reads, and what a crash may leave of them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use crate::random::Random;
 
@@ -10,11 +12,16 @@ pub(crate) const SECTOR_LEN: usize = 512;
 /// Earlier states of a sector that a crash may choose from, the durable one always among them.
 const VERSIONS_MAX: usize = 6;
 
+/// The bytes of a sector, shared by whoever remembers it; none are all zeros, as most of a file is.
+type Page = Option<Arc<[u8; SECTOR_LEN]>>;
+
 /// The bytes of a file as the cache shows them, with what is durable of them kept beside.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Contents {
-    bytes: Vec<u8>,
-    /// Sectors whose durable state differs, or may differ, from `bytes`.
+    /// Zeros behind the end of the file.
+    pages: Vec<Page>,
+    len: usize,
+    /// Sectors whose durable state differs, or may differ, from `pages`.
     sectors: BTreeMap<usize, Sector>,
     /// The durable length, then the lengths since, each with the step that made it.
     lens: Vec<(u64, usize)>,
@@ -28,7 +35,7 @@ pub(crate) struct Contents {
 #[derive(Clone, Debug)]
 struct Sector {
     /// The durable state, then the unflushed ones but the newest, each with the step that made it.
-    versions: Vec<(u64, Box<[u8]>)>,
+    versions: Vec<(u64, Page)>,
     /// The step that made what the cache shows.
     newest: u64,
     /// Whether a flush would write it: no longer so after a flush that failed.
@@ -57,17 +64,63 @@ impl Survival {
     }
 }
 
+const ZEROS: [u8; SECTOR_LEN] = [0; SECTOR_LEN];
+
+/// The parts of a stretch of a file that lie in one sector each: where, and which of the bytes.
+fn pieces(offset: usize, len: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let at = offset + done;
+        let count = (SECTOR_LEN - at % SECTOR_LEN).min(len - done);
+        let range = done..done + count;
+        done += count;
+        (count > 0).then_some((at, range))
+    })
+}
+
+/// The bytes of a page, its own from now on.
+fn writable(page: &mut Page) -> &mut [u8; SECTOR_LEN] {
+    Arc::make_mut(page.get_or_insert_with(|| Arc::new(ZEROS)))
+}
+
 impl Contents {
-    pub(crate) fn durable(bytes: Vec<u8>) -> Contents {
-        Contents { lens: vec![(0, bytes.len())], bytes, ..Contents::default() }
+    /// Nothing, durably.
+    pub(crate) fn empty() -> Contents {
+        Contents { lens: vec![(0, 0)], ..Contents::default() }
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// What the cache shows, as if all of it were durable.
+    pub(crate) fn settled(&self) -> Contents {
+        Contents::of(self.pages.clone(), self.len)
+    }
+
+    fn of(mut pages: Vec<Page>, len: usize) -> Contents {
+        pages.resize(len.div_ceil(SECTOR_LEN), None);
+        let mut contents = Contents { pages, len, lens: vec![(0, len)], ..Contents::default() };
+        contents.clear_behind_the_end();
+        contents
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.len
+    }
+
+    /// Copies bytes from here on, which lie within the file.
+    pub(crate) fn read(&self, buffer: &mut [u8], offset: usize) {
+        for (at, range) in pieces(offset, buffer.len()) {
+            let (index, start) = (at / SECTOR_LEN, at % SECTOR_LEN);
+            let piece = &mut buffer[range];
+            match &self.pages[index] {
+                Some(page) => piece.copy_from_slice(&page[start..start + piece.len()]),
+                None => piece.fill(0),
+            }
+        }
+    }
+
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len];
+        self.read(&mut bytes, 0);
+        bytes
     }
 
     /// Whether any of these bytes lies in a sector that cannot be read.
@@ -82,11 +135,11 @@ impl Contents {
 
     /// Changes a bit where it lies: in the cache and on the disk at once, as rot does.
     pub(crate) fn flip_bit(&mut self, offset: usize, bit: u32) {
-        let mask = 1u8.rotate_left(bit);
-        self.bytes[offset] ^= mask;
-        if let Some(sector) = self.sectors.get_mut(&(offset / SECTOR_LEN)) {
+        let (index, at, mask) = (offset / SECTOR_LEN, offset % SECTOR_LEN, 1u8.rotate_left(bit));
+        writable(&mut self.pages[index])[at] ^= mask;
+        if let Some(sector) = self.sectors.get_mut(&index) {
             for (_, version) in &mut sector.versions {
-                version[offset % SECTOR_LEN] ^= mask;
+                writable(version)[at] ^= mask;
             }
         }
     }
@@ -95,13 +148,18 @@ impl Contents {
         if offset + bytes.len() > self.len() {
             self.resize(offset + bytes.len());
         }
-        let mut written = 0;
-        while written < bytes.len() {
-            let at = offset + written;
-            let count = (SECTOR_LEN - at % SECTOR_LEN).min(bytes.len() - written);
-            self.touch(at / SECTOR_LEN);
-            self.bytes[at..at + count].copy_from_slice(&bytes[written..written + count]);
-            written += count;
+        for (at, range) in pieces(offset, bytes.len()) {
+            let (index, start) = (at / SECTOR_LEN, at % SECTOR_LEN);
+            self.touch(index);
+            let piece = &bytes[range];
+            self.pages[index] = match <&[u8; SECTOR_LEN]>::try_from(piece) {
+                Ok(whole) => (*whole != ZEROS).then(|| Arc::new(*whole)),
+                Err(_) => {
+                    let mut page = self.pages[index].as_deref().copied().unwrap_or(ZEROS);
+                    page[start..start + piece.len()].copy_from_slice(piece);
+                    Some(Arc::new(page))
+                }
+            };
         }
     }
 
@@ -114,16 +172,27 @@ impl Contents {
         for index in len / SECTOR_LEN..self.len().div_ceil(SECTOR_LEN) {
             self.touch(index);
         }
-        self.bytes.resize(len, 0);
+        self.pages.resize(len.div_ceil(SECTOR_LEN), None);
+        self.len = len;
+        self.clear_behind_the_end();
         self.step += 1;
         self.lens.push((self.step, len));
+    }
+
+    fn clear_behind_the_end(&mut self) {
+        let end = self.len % SECTOR_LEN;
+        if end > 0
+            && let Some(last @ Some(_)) = self.pages.last_mut()
+        {
+            writable(last)[end..].fill(0);
+        }
     }
 
     /// Remembers a sector before it changes.
     fn touch(&mut self, index: usize) {
         self.step += 1;
         self.unreadable.remove(&index);
-        let before = self.sector(index);
+        let before = self.pages.get(index).cloned().flatten();
         let sector = self.sectors.entry(index).or_insert_with(|| Sector {
             versions: Vec::new(),
             newest: 0,
@@ -137,15 +206,6 @@ impl Contents {
         }
         sector.dirty = true;
         sector.newest = self.step;
-    }
-
-    /// A sector as the cache shows it, with zeros behind the end of the file.
-    fn sector(&self, index: usize) -> Box<[u8]> {
-        let mut sector = vec![0; SECTOR_LEN];
-        let start = (index * SECTOR_LEN).min(self.len());
-        let end = (start + SECTOR_LEN).min(self.len());
-        sector[..end - start].copy_from_slice(&self.bytes[start..end]);
-        sector.into()
     }
 
     /// A flush that works: what is dirty becomes durable. What an earlier failed flush left behind does not.
@@ -170,10 +230,10 @@ impl Contents {
     }
 
     /// What is on the disk after a crash.
-    pub(crate) fn crash(&self, survival: Survival, random: &mut Random) -> Vec<u8> {
-        let mut image = self.bytes.clone();
+    pub(crate) fn crash(&self, survival: Survival, random: &mut Random) -> Contents {
+        let mut pages = self.pages.clone();
         let longest = self.lens.iter().map(|&(_, len)| len).max().unwrap_or(0);
-        image.resize(longest.max(image.len()), 0);
+        pages.resize(longest.max(self.len).div_ceil(SECTOR_LEN), None);
         for (&index, sector) in &self.sectors {
             let chosen = match survival {
                 _ if !sector.dirty => 0,
@@ -182,14 +242,11 @@ impl Contents {
                 Survival::Prefix(step) => sector.up_to(step),
                 Survival::Subset => random.below(sector.versions.len() as u64 + 1) as usize,
             };
-            if let Some((_, version)) = sector.versions.get(chosen) {
-                let start = (index * SECTOR_LEN).min(image.len());
-                let end = (start + SECTOR_LEN).min(image.len());
-                image[start..end].copy_from_slice(&version[..end - start]);
+            if let (Some((_, version)), Some(page)) = (sector.versions.get(chosen), pages.get_mut(index)) {
+                *page = version.clone();
             }
         }
-        image.truncate(self.crash_len(survival, random));
-        image
+        Contents::of(pages, self.crash_len(survival, random))
     }
 
     /// One of the lengths there were since the last flush; 0 for a file that never had another.

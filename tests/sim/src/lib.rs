@@ -22,6 +22,7 @@ pub mod pipe;
 pub mod promise;
 pub mod serial;
 pub mod shrink;
+pub mod small;
 pub mod space;
 pub mod story;
 pub mod trace;

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use sim::{Broken, Keep, Options, Outcome, shrink, story};
 
+use sim::small::Bounds;
+
 use given::{Given, LIMITS, typed};
 use many::Until;
 
@@ -19,6 +21,8 @@ const HELP: &str = "sim: worlds of devices and a home, each made from a seed and
                                         worlds for so long, and what happened in them
   sim explain --seed N [LIMITS]         one world as a story: who wrote, what was lost, who learned what
   sim shrink --seed N [LIMITS]          the smallest world that breaks the same promise
+  sim small [--devices 1|2] [--writes N] [--crashes N] [--cuts N] [--histories N]
+                                        every history of a home and its devices, the shortest first
   sim mutations [NAME] [--seeds N]      bugs planted on purpose, each hunted; in a build with --features planted,
                                         where a world may also be played with --planted NAME
 
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         "soak" => soak(rest),
         "explain" => explain(rest),
         "shrink" => make_smaller(rest),
+        "small" => small(rest),
         "mutations" => mutations(rest),
         other => Err(format!("{other} is not known")),
     };
@@ -138,6 +143,22 @@ fn make_smaller(arguments: &[String]) -> Result<ExitCode, String> {
     println!("faults that happen in it: {}", broken.fired);
     println!("sim explain --seed {seed}{}", typed(&options));
     Ok(ExitCode::FAILURE)
+}
+
+fn small(arguments: &[String]) -> Result<ExitCode, String> {
+    let names = ["--devices", "--writes", "--crashes", "--cuts", "--histories", "--planted"];
+    let given = Given::read(arguments, &names, &[])?;
+    plant(&given)?;
+    let usual = Bounds::default();
+    let devices = given.number("--devices")?.unwrap_or(2);
+    let bounds = Bounds {
+        devices: usize::try_from(devices.clamp(1, 2)).expect("one or two"),
+        writes: given.number("--writes")?.unwrap_or(usual.writes),
+        crashes: given.number("--crashes")?.unwrap_or(usual.crashes),
+        cuts: given.number("--cuts")?.unwrap_or(usual.cuts),
+        histories: given.number("--histories")?.unwrap_or(usual.histories),
+    };
+    Ok(if sim::small::report(bounds) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn with_limits() -> Vec<&'static str> {
