@@ -208,7 +208,8 @@ impl<D: Disk> Replica<D> {
             self.pending.overlay.fold(commit, &mut self.changes);
             self.tail.push_covered_home(commit.dot(), place);
         }
-        self.take_base(handle, nodes)?;
+        let taken = self.take_base(handle, nodes);
+        self.stop_on_error(taken)?;
         self.tidy_packs(now)?;
         Ok(Adoption::Adopted)
     }

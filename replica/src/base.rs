@@ -20,7 +20,8 @@ impl<D: Disk> Replica<D> {
     pub(crate) fn move_base(&mut self, now: Time, handle: Handle) -> Result<(), Error> {
         let nodes = self.pending.nodes.clone();
         self.write_base(now, &handle, &nodes, self.manifest.clone())?;
-        self.take_base(handle, nodes)
+        let taken = self.take_base(handle, nodes);
+        self.stop_on_error(taken)
     }
 
     /// New nodes in a pack of their own, durable: a manifest must never name a root whose nodes may be lost.
@@ -58,7 +59,8 @@ impl<D: Disk> Replica<D> {
         self.write_manifest(now, manifest)
     }
 
-    /// The manifest says so: the base is this Handle now, for the owner and, in the same step, for readers.
+    /// The manifest says so: the base is this Handle now, for the owner and, in the same step, for readers. After an error
+    /// memory is behind the manifest, and whoever called stops the replica.
     pub(crate) fn take_base(&mut self, handle: Handle, nodes: Nodes<D>) -> Result<(), Error> {
         let before = Hash(self.pending.base.vv_root);
         let after = Hash(handle.vv_root);

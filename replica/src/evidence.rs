@@ -39,10 +39,15 @@ impl<D: Disk> Replica<D> {
         let Some(proofs) = self.with_proof(proof, evidence)? else { return Ok(()) };
         self.flush()?;
         let (manifest, known) = (self.manifest.evidence, self.pending.proofs.clone());
+        let sequence = self.manifest.sequence;
         let taken = self.keep_proofs(now, &proof, proofs);
         match &taken {
             Ok(()) => drop(self.ended.insert(proof.writer)),
-            Err(_) => (self.manifest.evidence, self.pending.proofs) = (manifest, known),
+            Err(_) if self.manifest.sequence == sequence => {
+                (self.manifest.evidence, self.pending.proofs) = (manifest, known);
+            }
+            // It is kept, and what failed came after that.
+            Err(_) => {}
         }
         taken
     }
@@ -111,7 +116,8 @@ impl<D: Disk> Replica<D> {
         let manifest = Manifest { packs: nodes.packs(), ..self.manifest.clone() };
         self.write_manifest(now, manifest)?;
         self.take_nodes_of(nodes);
-        self.close_writers()?;
+        let closed = self.close_writers();
+        self.stop_on_error(closed)?;
         self.tidy_packs(now)
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use btree::{Fresh, Kind, Source};
+use btree::{Fresh, Kind, Nodes, Source};
 use crdt::{Commit, Handle, Time, WriterId};
 use disk::Disk;
 
@@ -89,7 +89,7 @@ impl<D: Disk> Replica<D> {
         handle: Handle,
         mut fresh: Fresh,
         local: Roots,
-        mut sorted: Sorted,
+        sorted: Sorted,
         reissue: &Reissue,
     ) -> Result<(), Error> {
         let ends = sorted.ends();
@@ -105,6 +105,24 @@ impl<D: Disk> Replica<D> {
         manifest.notes = self.notes.visible();
         let nodes = self.write_nodes(&handle, fresh, manifest.clone())?;
         self.write_base(now, &handle, &nodes, manifest)?;
+        self.pending.proofs = Arc::new(proofs);
+        self.clock.observe(now, handle.hlc);
+        let taken = self.take_rebuilt(handle, nodes, local, sorted, reissue, places);
+        // The manifest has moved: memory follows all the way, or is read again from the disk.
+        self.stop_on_error(taken)
+    }
+
+    /// In memory what the manifest says already.
+    fn take_rebuilt(
+        &mut self,
+        handle: Handle,
+        nodes: Nodes<D>,
+        local: Roots,
+        mut sorted: Sorted,
+        reissue: &Reissue,
+        places: Vec<Place>,
+    ) -> Result<(), Error> {
+        let ends = sorted.ends();
         for (writer, from) in &ends {
             self.drop_from(writer, *from)?;
         }
@@ -114,14 +132,12 @@ impl<D: Disk> Replica<D> {
         }
         self.heads = sorted.heads;
         self.drops += u64::from(!ends.is_empty());
-        self.pending.proofs = Arc::new(proofs);
         self.pending.local = local;
         self.pending.overlay = Overlay::default();
         // A checkpoint that began before holds what was dropped.
         self.collections += 1;
         // Keys may have changed that no commit here told of.
         self.changes.reset();
-        self.clock.observe(now, handle.hlc);
         self.take_base(handle, nodes)?;
         ends.keys().for_each(|writer| self.author.close(writer));
         Ok(())

@@ -2,13 +2,13 @@
 
 use btree::Kind;
 use crdt::{DeviceKey, Handle, Time, system};
-use disk::MemoryDisk;
+use disk::{Fault, Faults, MemoryDisk, Operation};
 use replica::{Grant, HomeWrite, READ, WRITE};
 use sync::{Accepted, Adoption, Incoming, NackCode, Offer, Store, StoreError};
 
 use crate::space::{
-    Local, NOW, Space, contents, deliver, deliver_handle, deliver_tail, get, key, next_handle, put, remove,
-    roots, set,
+    Local, NOW, Space, contents, deliver, deliver_handle, deliver_tail, fetch_handle, get, key, next_handle,
+    put, remove, roots, set, try_deliver_handle,
 };
 
 fn pair() -> (Space, Local, Local) {
@@ -213,6 +213,57 @@ fn what_an_overtaken_fetch_has_brought_counts_with_all_it_names() {
     assert_eq!(device.handle().version, home.handle().version);
     assert_eq!(contents(&device), contents(&home));
     assert_eq!(device.verify().unwrap().problems, [""; 0]);
+}
+
+/// Whatever cannot be read while a Handle is adopted: memory and manifest stay one, or the replica stops and is opened again.
+#[test]
+fn a_read_that_fails_in_an_adoption_leaves_no_state_between_two() {
+    for is_fetched in [true, false] {
+        let mut failed = 0;
+        for nth in 0.. {
+            let space = Space::new(2);
+            let mut home = space.create(0, &MemoryDisk::new(1));
+            (0..60).for_each(|n| set(&mut home, &format!("k{n:03}"), &"v".repeat(300)));
+            space.anchor(NOW, &mut home);
+            let disk = MemoryDisk::new(2);
+            let mut device = space.join(1, &disk);
+            deliver_handle(NOW, &mut home, &mut device);
+            set(&mut device, "own", "1");
+            set(&mut home, "k030", "other");
+            if !is_fetched {
+                deliver_tail(NOW, &mut home, &mut device);
+            }
+            space.anchor(NOW, &mut home);
+            device.checkpoint(NOW).unwrap();
+            drop(device);
+            let mut device = space.open(1, &disk, 3);
+            disk.set_faults(Faults::none().nth(Operation::Read, nth, Fault::Error));
+            let adopted = if is_fetched {
+                fetch_handle(&mut home, &mut device)
+            } else {
+                try_deliver_handle(&mut home, &mut device)
+            };
+            let fired = disk.faults_fired();
+            disk.set_faults(Faults::none());
+            if fired == 0 {
+                assert!(adopted.is_ok(), "{adopted:?}");
+                break;
+            }
+            failed += u64::from(adopted.is_err());
+            if device.is_stopped() {
+                drop(device);
+                device = space.open(1, &disk, 4);
+            }
+            set(&mut device, "after", "1");
+            assert_eq!(contents(&device).len(), 62, "read {nth}");
+            assert_eq!(device.verify().unwrap().problems, [""; 0], "read {nth}");
+            deliver_handle(NOW, &mut home, &mut device);
+            assert_eq!(device.handle().version, home.handle().version, "read {nth}");
+            assert_eq!(contents(&device).len(), 62, "read {nth}");
+            assert_eq!(device.verify().unwrap().problems, [""; 0], "read {nth}");
+        }
+        assert!(failed > 1, "{failed}");
+    }
 }
 
 #[test]

@@ -94,30 +94,38 @@ impl World {
     /// Reads what a machine's own device has written and flushed into the book, and what else it has learnt into the
     /// trace.
     pub(super) fn harvest(&mut self, machine: usize, space: usize) -> Verdict {
+        // Faults are for the replica, not for those who keep the book.
+        let faults = self.machines[machine].disk.faults();
+        self.machines[machine].disk.set_faults(disk::Faults::none());
+        let fresh = self.unrecorded(machine, space);
+        self.machines[machine].disk.set_faults(faults);
+        match fresh {
+            Ok(fresh) => fresh
+                .into_iter()
+                .try_for_each(|commit| self.spaces[space].book.record(commit))
+                .map_err(|what| breach("I6", what)),
+            Err(error) => {
+                self.fail(machine, &chain(&error));
+                Ok(())
+            }
+        }
+    }
+
+    /// What a machine's own device has written and flushed, as far as the book does not know it.
+    fn unrecorded(&self, machine: usize, space: usize) -> Result<Vec<crdt::Commit>, replica::Error> {
         let device = self.machines[machine].key.id();
-        let Some(replica) = self.machines[machine].replica(space) else { return Ok(()) };
+        let Some(replica) = self.machines[machine].replica(space) else { return Ok(Vec::new()) };
+        let known = self.spaces[space].book.known();
         let mut fresh = Vec::new();
         for (writer, seq, _) in replica.tail() {
-            let known = self.spaces[space].book.known().get(&writer).copied().unwrap_or(0);
             if writer.device() != device || writer.is_home() {
                 continue;
             }
-            for seq in known + 1..=seq {
-                match replica.commit_above(&Dot::new(writer, seq)) {
-                    Ok(Some(commit)) => fresh.push(commit),
-                    Ok(None) => {}
-                    Err(error) => {
-                        let error = chain(&error);
-                        self.fail(machine, &error);
-                        return Ok(());
-                    }
-                }
+            for seq in known.get(&writer).copied().unwrap_or(0) + 1..=seq {
+                fresh.extend(replica.commit_above(&Dot::new(writer, seq))?);
             }
         }
-        for commit in fresh {
-            self.spaces[space].book.record(commit).map_err(|what| breach("I6", what))?;
-        }
-        Ok(())
+        Ok(fresh)
     }
 
     /// What a machine holds of others since it was last asked, for the trace alone.
