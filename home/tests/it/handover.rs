@@ -177,6 +177,26 @@ fn a_crash_at_any_call_of_the_new_home_is_made_good_by_the_next_meeting() {
 }
 
 #[test]
+fn an_old_home_that_lost_its_folder_is_no_home_before_it_has_caught_up() {
+    let (mut owner, mut target, _) = founded();
+    hand_over(&mut owner, &target).unwrap();
+    meet(NOW, &mut target.device, &mut owner.device);
+    review(&mut target);
+    target.device.put(NOW, "k", "1");
+    assert!(target.batch(NOW).is_some());
+
+    // With an empty folder and what a ticket of the new home says.
+    let ring = target.device.replica.ring().records().to_vec();
+    let empty = Device::joined("owner", owner.device.key.clone(), owner.genesis().clone(), ring);
+    let mut again = seat(empty);
+    assert_eq!(again.home.duty(), Duty::NotHome);
+    meet(NOW, &mut again.device, &mut target.device);
+    review(&mut again);
+    assert_eq!(again.home.duty(), Duty::NotHome);
+    assert_converged(&again.device, &target.device);
+}
+
+#[test]
 fn what_a_copy_of_the_old_home_signs_afterwards_is_believed_by_nobody_who_knows() {
     let (mut owner, mut target, mut device) = founded();
     let copy = Device::open("copy", owner.device.disk.copy(), owner.device.key.clone(), 9);

@@ -1,6 +1,6 @@
 //! Devices with disks in memory, a home or none, and pipes between any two of them.
 
-use crdt::{Class, CollId, Descriptor, DeviceKey, Policy, Role, Ticket, Time, derive};
+use crdt::{Class, CollId, Descriptor, DeviceKey, Policy, RingRecord, Role, Ticket, Time, derive};
 use disk::MemoryDisk;
 use home::{Admission, Fingerprint, Founding, Home, HomeOptions, Invite, MemoryRegistry, Registry};
 use replica::{CreateOptions, Limits, Mode, OpenOptions, Origin, Replica};
@@ -32,10 +32,19 @@ pub(crate) struct Device {
 
 impl Device {
     fn create(name: &'static str, key: DeviceKey, genesis: crdt::Genesis, origin: Origin) -> Device {
+        Device::create_with(name, key, genesis, origin, Vec::new())
+    }
+
+    fn create_with(
+        name: &'static str,
+        key: DeviceKey,
+        genesis: crdt::Genesis,
+        origin: Origin,
+        ring: Vec<RingRecord>,
+    ) -> Device {
         let disk = MemoryDisk::new(7);
         let (seed, limits) = (seed(name), Limits::default());
-        let options =
-            CreateOptions { genesis, ring: Vec::new(), device: key.clone(), origin, seed, now: NOW, limits };
+        let options = CreateOptions { genesis, ring, device: key.clone(), origin, seed, now: NOW, limits };
         let replica = Replica::create(disk.clone(), options).unwrap();
         Device { name, disk, key, replica, starts: 1 }
     }
@@ -43,6 +52,16 @@ impl Device {
     /// A device that has what a ticket says of the space, and nothing else yet.
     pub(crate) fn stranger(name: &'static str, genesis: &crdt::Genesis) -> Device {
         Device::create(name, DeviceKey::from_seed(seed(name)), genesis.clone(), Origin::Joined)
+    }
+
+    /// A device with an empty folder that has a ticket of a later home.
+    pub(crate) fn joined(
+        name: &'static str,
+        key: DeviceKey,
+        genesis: crdt::Genesis,
+        ring: Vec<RingRecord>,
+    ) -> Device {
+        Device::create_with(name, key, genesis, Origin::Joined, ring)
     }
 
     /// Opens what the disk holds now.
