@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crdt::{CollId, Commit, Dot, Handle, Op, Payload, WriterId};
+use crdt::{CollId, Commit, DeviceId, Dot, Handle, Op, Payload, WriterId};
 
 /// A key of a collection.
 pub type Place = (CollId, Vec<u8>);
@@ -30,6 +30,8 @@ pub struct Book {
     keys: BTreeMap<Place, History>,
     /// What a reader with a vector was shown, as digests.
     pub shown: BTreeMap<[u8; 32], [u8; 32]>,
+    /// Devices that the home took out at some time: it may have cut what they wrote.
+    pub removed: BTreeSet<DeviceId>,
     /// How far each writer was said to be anchored, anywhere.
     pub anchored: Vector,
 }
@@ -158,6 +160,17 @@ impl Book {
             }
         }
         state
+    }
+
+    /// Every key that was ever written.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        self.keys.keys()
+    }
+
+    /// What removes a dot at a place, whoever holds it.
+    pub fn removers(&self, place: &Place, dot: &Dot) -> impl Iterator<Item = Dot> {
+        let removals = self.keys.get(place).map_or(&[][..], |history| &history.removals);
+        removals.iter().filter(move |(_, target)| target == dot).map(|(by, _)| *by)
     }
 
     /// Whether something held removes a dot at a place.

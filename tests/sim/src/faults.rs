@@ -106,6 +106,14 @@ faults! {
     RegistryFails,
     /// F44: the registry forgets the newest Handle it had acknowledged.
     RegistryLoses,
+    /// F45: the home takes a device out, which may not know for long.
+    Revoke,
+    /// F46: a device that is out is let in again, with a new ticket.
+    Readmit,
+    /// F47: a device asks to be taken out, and is.
+    Leave,
+    /// F48: the home hands its role to a device.
+    Handover,
 }
 
 impl Fault {

@@ -17,6 +17,8 @@ pub struct Machine {
     pub disk: MemoryDisk,
     /// Its key; a copy of its folders has the same.
     pub key: DeviceKey,
+    /// What tells its folders from every copy of them.
+    pub place: Fingerprint,
     /// Its clock.
     pub clock: WallClock,
     /// The latest its clock showed in this run: what has been seen cannot be unseen.
@@ -54,8 +56,16 @@ pub struct Copy {
     pub replica: Option<Replica<MemoryDisk>>,
     /// The role, where it has it.
     pub home: Option<Home>,
-    /// Whether the space is homed here.
-    pub is_home: bool,
+    /// How much of the ring the role was last looked at with.
+    pub ring_n: u64,
+    /// It leaves: it has asked or will ask under this id, and writes nothing any more.
+    pub leaving: Option<[u8; 16]>,
+    /// Over which connection and on which base it has asked.
+    pub asked: Option<(u64, u64)>,
+    /// It has left.
+    pub has_left: bool,
+    /// What it has decided as the home and not answered yet: over which connection, what, and the version that covers it.
+    pub owed: Vec<(u64, [u8; 16], u64)>,
     /// The highest base version it was seen at.
     pub version: u64,
     /// When it last wrote a batch, for the idle mark.
@@ -72,6 +82,13 @@ pub struct Copy {
     pub open: Option<Transaction<MemoryDisk>>,
     /// Its visible tail when last looked at: what it has learnt since is news.
     pub known: BTreeMap<crdt::WriterId, u64>,
+}
+
+impl Copy {
+    /// What is in its folder beside the replica, where somebody copies that.
+    pub fn copied(&self) -> Copy {
+        Copy { leaving: self.leaving, has_left: self.has_left, ..Copy::default() }
+    }
 }
 
 /// Overlay sizes small enough that checkpoints happen all the time.
@@ -98,10 +115,11 @@ pub fn folder(space: usize) -> String {
 
 impl Machine {
     /// A machine that was just switched on, with nothing on its disk.
-    pub fn new(disk: MemoryDisk, key: DeviceKey) -> Machine {
+    pub fn new(disk: MemoryDisk, key: DeviceKey, place: Fingerprint) -> Machine {
         Machine {
             disk,
             key,
+            place,
             clock: WallClock::default(),
             latest: Time(0),
             copies: BTreeMap::new(),
@@ -117,11 +135,6 @@ impl Machine {
             is_rotten: false,
             backup: None,
         }
-    }
-
-    /// Whether it is the home of any space: its role is bound to its folder.
-    pub fn is_home(&self) -> bool {
-        self.copies.values().any(|copy| copy.is_home)
     }
 
     /// The running replica of a space.
@@ -142,14 +155,24 @@ impl Machine {
         let options = OpenOptions { device: self.key.clone(), seed, now, limits, mode: Mode::ReadWrite };
         let (mut replica, opened) =
             Replica::open(self.disk.within(&folder(space)), options).map_err(|error| chain(&error))?;
+        let home = self.take_up(&mut replica, seed, now, registry)?;
         let copy = self.copies.get_mut(&space).expect("the machine has the space");
-        if copy.is_home {
-            let options = HomeOptions { key: self.key.clone(), seed, fingerprint: Fingerprint([7; 32]) };
-            let home = Home::open(options, &mut replica, now, registry);
-            copy.home = Some(home.map_err(|error| chain(&error))?);
-        }
+        copy.home = Some(home);
         copy.replica = Some(replica);
         Ok(opened)
+    }
+
+    /// The role, which a machine has or may be given.
+    pub fn take_up(
+        &self,
+        replica: &mut Replica<MemoryDisk>,
+        seed: [u8; 32],
+        now: Time,
+        registry: &mut MemoryRegistry,
+    ) -> Result<Home, String> {
+        replica.name_folder(self.place.0).map_err(|error| chain(&error))?;
+        let options = HomeOptions { key: self.key.clone(), seed, fingerprint: self.place };
+        Home::open(options, replica, now, registry).map_err(|error| chain(&error))
     }
 
     /// What `verify` finds wrong with each of its folders: through the replica that runs there, or, where none does, in
@@ -199,7 +222,8 @@ impl Machine {
         self.down_until = self.down_until.max(until);
         for copy in self.copies.values_mut() {
             let told = std::mem::take(&mut copy.told);
-            *copy = Copy { is_home: copy.is_home, version: copy.version, told, ..Copy::default() };
+            let Copy { version, leaving, has_left, .. } = *copy;
+            *copy = Copy { version, told, leaving, has_left, ..Copy::default() };
         }
     }
 }

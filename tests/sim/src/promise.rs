@@ -14,6 +14,7 @@ pub mod moved;
 pub mod open;
 pub mod poison;
 pub mod quiescence;
+pub mod reissue;
 pub mod state;
 pub mod truncation;
 pub mod writers;

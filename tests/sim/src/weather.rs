@@ -102,8 +102,12 @@ impl Weather {
                 every.insert(fault, mean);
             }
         }
-        let features =
+        let features: BTreeSet<Feature> =
             Feature::ALL.into_iter().filter(|feature| random.below(100) < feature.per_cent()).collect();
+        if features.contains(&Feature::Liar) {
+            // A lie that names what a removed device wrote may become the truth, and the book does not know which.
+            every.retain(|fault, _| !matches!(fault, Fault::Revoke | Fault::Readmit | Fault::Leave));
+        }
         let work_every = 1_000 << random.below(5);
         Weather { every, features, work_every }
     }

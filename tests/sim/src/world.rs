@@ -25,6 +25,7 @@ mod calm;
 mod deliver;
 mod epilogue;
 mod lies;
+mod members;
 mod process;
 mod settle;
 mod storm;
@@ -213,7 +214,7 @@ impl World {
     /// A machine that is nobody's home.
     fn any_device(&mut self) -> Option<usize> {
         let machine = self.any_machine();
-        (!self.machines[machine].is_home()).then_some(machine)
+        self.spaces.iter().all(|space| space.home != machine).then_some(machine)
     }
 
     fn seed(&mut self) -> [u8; 32] {

@@ -4,6 +4,7 @@ use crdt::WriterId;
 use sync::{Located, Store};
 
 use super::{Look, Verdict, breach};
+use crate::book::is_held;
 
 /// `covered` says how far the home covers a writer; a home that is down covers whatever its registry's Handle does, and
 /// nothing here can tell how much that is.
@@ -11,6 +12,10 @@ pub fn check(look: &Look<'_>, machine: usize, covered: impl Fn(&WriterId) -> u64
     for (dot, _) in look.book.acknowledged().filter(|(_, author)| *author == Some(machine)) {
         let anchored = look.replica.anchored(&dot.writer);
         if anchored >= dot.seq && covered(&dot.writer) >= dot.seq {
+            continue;
+        }
+        // Of a device that was taken out: what becomes of it is I3's.
+        if look.book.removed.contains(&dot.writer.device()) && !is_held(&look.seen, dot) {
             continue;
         }
         let located = look.replica.locate(&dot.writer, dot.seq);

@@ -170,7 +170,7 @@ impl<'a> Tiny<'a> {
         how(&disk);
         let run = run + 1;
         let replica = start(self.seedling, at, run, &disk)?;
-        loss::after_start(&name(at), &told, &replica)?;
+        loss::after_start(&name(at), &told, &replica, &self.book)?;
         self.machines.insert(at, Machine { disk, replica, run, pending: Vec::new(), version, told });
         if at == 0 {
             let (key, replica) = (&self.seedling.keys[0], &mut self.machines[0].replica);
@@ -278,7 +278,7 @@ impl<'a> Tiny<'a> {
                 return (0..3).try_for_each(|at| {
                     let look = Look::at(name(at), &self.machines[at].replica, &self.book, &[self.coll]);
                     let look = look.map_err(|error| breach("I1", format!("{}: {error}", name(at))))?;
-                    loss::everywhere(&look)
+                    loss::everywhere(&look, |_| u64::MAX)
                 });
             }
         }

@@ -1,8 +1,10 @@
 //! How a world begins: homes found spaces, devices join them, links lead from one to another.
 
+use std::collections::BTreeMap;
+
 use crdt::{Descriptor, DeviceKey, Genesis, Policy, Role, Time};
 use disk::{Disk, MemoryDisk};
-use home::{Admission, Fingerprint, Founding, Home, HomeOptions, Invite, MemoryRegistry, Registry, found};
+use home::{Admission, Fingerprint, Founding, Invite, MemoryRegistry, Registry, found};
 use replica::{CreateOptions, Origin, Replica};
 use sync::{Backoff, BackoffConfig};
 
@@ -29,7 +31,8 @@ impl World {
         for _ in 0..1 + devices {
             let key = DeviceKey::from_seed(self.seed());
             let disk = MemoryDisk::new(self.random.next());
-            self.machines.push(Machine::new(disk, key));
+            let place = Fingerprint(self.seed());
+            self.machines.push(Machine::new(disk, key, place));
         }
         for machine in &mut self.machines {
             machine.latest = Time(self.now);
@@ -82,13 +85,17 @@ impl World {
         let mut book = Book::default();
         book.handle(&handle).expect("the first");
         let colls = descriptors.iter().map(Descriptor::id).collect();
-        self.spaces.push(Space { home, genesis: genesis.clone(), registry, colls, book, is_unsure: false });
-        let mut replica = self.create(home, space, genesis.clone(), founded.into());
-        let options = HomeOptions { key, seed: self.seed(), fingerprint: Fingerprint([7; 32]) };
-        let registry = &mut self.spaces[space].registry;
-        let role = Home::open(options, &mut replica, Time(self.now), registry).expect("a new home");
-        let copy = Copy { replica: Some(replica), home: Some(role), is_home: true, ..Copy::default() };
-        self.machines[home].copies.insert(space, copy);
+        self.spaces.push(Space {
+            home,
+            genesis: genesis.clone(),
+            ring: Vec::new(),
+            successor: None,
+            registries: BTreeMap::from([(home, registry)]),
+            colls,
+            book,
+            is_unsure: false,
+        });
+        self.create(home, space, genesis.clone(), founded.into());
         for machine in (0..self.machines.len()).filter(|machine| *machine != home) {
             self.join(machine, space, &genesis);
         }
@@ -101,48 +108,54 @@ impl World {
         disk.within(&folder(space))
     }
 
-    fn create(
-        &mut self,
-        machine: usize,
-        space: usize,
-        genesis: Genesis,
-        origin: Origin,
-    ) -> Replica<MemoryDisk> {
+    fn create(&mut self, machine: usize, space: usize, genesis: Genesis, origin: Origin) {
         let disk = self.folder(machine, space);
         let device = self.machines[machine].key.clone();
         let options = CreateOptions {
             genesis,
-            ring: Vec::new(),
+            ring: self.spaces[space].ring.clone(),
             device,
             origin,
             seed: self.seed(),
             now: self.machines[machine].time(self.now),
             limits: limits(self.weather.with(Feature::Roomy)),
         };
-        Replica::create(disk, options).expect("a fresh disk takes a replica")
+        let now = options.now;
+        let mut replica = Replica::create(disk, options).expect("a fresh disk takes a replica");
+        let seed = self.seed();
+        let registry = self.spaces[space].registry(machine);
+        let home = self.machines[machine].take_up(&mut replica, seed, now, registry);
+        let home = Some(home.expect("a fresh folder is claimed"));
+        let copy = Copy { replica: Some(replica), home, ..Copy::default() };
+        self.machines[machine].copies.insert(space, copy);
     }
 
     /// Admits a machine and makes its empty replica.
     fn join(&mut self, machine: usize, space: usize, genesis: &Genesis) {
-        let (secret, now) = (self.seed(), Time(self.now));
-        let home = self.spaces[space].home;
-        let key = self.machines[machine].key.clone();
-        let Copy { home, replica, .. } = self.machines[home].copies.get_mut(&space).expect("it is the home");
-        let (home, replica) = (home.as_mut().expect("it runs"), replica.as_mut().expect("it runs"));
-        let not_after = Time(now.0 + 1000);
-        let invite = Invite { role: Role::Writer, uses: 1, not_after, secret, addresses: Vec::new() };
-        let ticket = home.invite(replica, now, invite).expect("the home may invite");
-        let proof = crdt::proof(&ticket.secret, &replica.space(), &key.public(), b"exported");
-        let join = sync::frame::Join { space: replica.space(), device_key: key.public(), proof };
-        let admission = home.admit_join(replica, now, &join, b"exported").expect("a healthy disk");
+        let admission = self.admit(machine, space).expect("a healthy disk");
         assert_eq!(admission, Admission::Admitted);
         self.join_empty(machine, space, genesis.clone());
     }
 
+    /// The home lets a machine's device in, which shows it a ticket made for it.
+    pub(super) fn admit(&mut self, machine: usize, space: usize) -> Result<Admission, home::Error> {
+        let secret = self.seed();
+        let home = self.spaces[space].home;
+        let now = self.machines[home].time(self.now);
+        let key = self.machines[machine].key.clone();
+        let Copy { home, replica, .. } = self.machines[home].copies.get_mut(&space).expect("it is the home");
+        let (home, replica) = (home.as_mut().expect("it runs"), replica.as_mut().expect("it runs"));
+        let not_after = now.plus_ms(1_000);
+        let invite = Invite { role: Role::Writer, uses: 1, not_after, secret, addresses: Vec::new() };
+        let ticket = home.invite(replica, now, invite)?;
+        let proof = crdt::proof(&ticket.secret, &replica.space(), &key.public(), b"exported");
+        let join = sync::frame::Join { space: replica.space(), device_key: key.public(), proof };
+        home.admit_join(replica, now, &join, b"exported")
+    }
+
     /// An empty replica of a space whose home knows the device.
     pub(super) fn join_empty(&mut self, machine: usize, space: usize, genesis: Genesis) {
-        let replica = self.create(machine, space, genesis, Origin::Joined);
-        self.machines[machine].copies.insert(space, Copy { replica: Some(replica), ..Copy::default() });
+        self.create(machine, space, genesis, Origin::Joined);
     }
 
     fn lay_links(&mut self) {

@@ -1,5 +1,6 @@
 //! The liveness phase: the faults stop, everyone comes up, and all must become equal.
 
+use home::MemoryRegistry;
 use sync::Store;
 
 use super::World;
@@ -16,9 +17,14 @@ impl World {
         self.note(None, What::Calm);
         self.weather.clear();
         self.is_calm = true;
+        // Whoever has not left by now stays.
+        for copy in self.machines.iter_mut().flat_map(|machine| machine.copies.values_mut()) {
+            copy.leaving = None;
+        }
         self.come_back();
         self.send_liar_away();
-        self.spaces.iter_mut().for_each(|space| space.registry.heal());
+        let registries = self.spaces.iter_mut().flat_map(|space| space.registries.values_mut());
+        registries.for_each(MemoryRegistry::heal);
         self.mend_machines()?;
         self.mend_links();
         self.converge()
@@ -91,13 +97,21 @@ impl World {
 
     /// Every way is free; what only its end cures ends, as the transport's own patience would have it.
     fn mend_links(&mut self) {
+        self.link_members();
         let broken = |connection: &crate::link::Connection| {
             connection.is_broken
                 || connection.is_silent
                 || connection.pipes.iter().any(crate::pipe::Pipe::is_dead)
         };
+        // From now on nobody talks to whoever is known to be out.
+        let over = |connection: &crate::link::Connection| {
+            let [from, to] = connection.ends;
+            broken(connection)
+                || self.is_stranger(from, to, connection.space)
+                || self.is_stranger(to, from, connection.space)
+        };
         let ids: Vec<u64> =
-            self.connections.iter().filter(|(_, connection)| broken(connection)).map(|(id, _)| *id).collect();
+            self.connections.iter().filter(|(_, connection)| over(connection)).map(|(id, _)| *id).collect();
         for id in ids {
             self.cut(id, "the faults are over");
         }
@@ -123,8 +137,8 @@ impl World {
     fn is_converged(&self) -> bool {
         self.spaces.iter().enumerate().all(|(number, space)| {
             let Some(home) = self.machines[space.home].replica(number) else { return false };
-            self.machines.iter().filter(|machine| machine.copies.contains_key(&number)).all(|machine| {
-                machine
+            (0..self.machines.len()).filter(|machine| self.is_member(*machine, number)).all(|machine| {
+                self.machines[machine]
                     .replica(number)
                     .is_some_and(|replica| replica.base() == home.base() && replica.tail().is_empty())
             })

@@ -6,6 +6,7 @@ use crate::event::What;
 use crate::faults::Fault;
 use crate::machine::chain;
 use crate::promise::Verdict;
+use crate::promise::reissue::Held;
 
 impl World {
     /// Something may have reached an end of a connection.
@@ -16,22 +17,25 @@ impl World {
         }
         connection.awaited[end] = None;
         if connection.is_open[end] {
-            self.deliver(id, end);
+            self.deliver(id, end)?;
         }
         self.await_arrival(id, end);
         Ok(())
     }
 
-    fn deliver(&mut self, id: u64, end: usize) {
-        let connection = self.connections.get_mut(&id).expect("it was there a moment ago");
+    fn deliver(&mut self, id: u64, end: usize) -> Verdict {
+        let connection = &self.connections[&id];
         let (machine, peer, space) = (connection.ends[end], connection.ends[1 - end], connection.space);
+        let name = self.name(machine, space);
+        let connection = self.connections.get_mut(&id).expect("it was there a moment ago");
         let it = &mut self.machines[machine];
         if it.asleep_until > self.now || connection.reads_at[end] > self.now {
-            return;
+            return Ok(());
         }
         let now = it.time(self.now);
         let copy = it.copies.get_mut(&space).expect("it has the space");
-        let Some(replica) = copy.replica.as_mut() else { return };
+        let Some(replica) = copy.replica.as_mut() else { return Ok(()) };
+        let before = Held::of(replica, &self.spaces[space].book);
         let had_room = connection.pipes[end].has_room();
         let sent_at = connection.pipes[end].sent_at();
         let (mut nonsense, mut is_over) = (None, false);
@@ -45,6 +49,9 @@ impl World {
                 nonsense = Some(chain(&error));
             }
         }
+        if let Some(before) = before {
+            before.compare(&name, replica, &self.spaces[space].book)?;
+        }
         self.dirty.insert((machine, space));
         if !had_room {
             self.dirty.insert((peer, space));
@@ -53,10 +60,12 @@ impl World {
             self.note(machine, What::Disbelieves { space, peer, reason });
         }
         self.count_reordered(id, machine, sent_at);
+        self.hear(id, end)?;
         if is_over {
             self.hang_up(id, end, "the other end is gone");
         }
         self.remark_learnt(machine, space, peer);
+        Ok(())
     }
 
     /// Whether what has just arrived overtook something on another connection.

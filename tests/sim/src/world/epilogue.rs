@@ -31,9 +31,9 @@ impl World {
         self.weather.clear_features();
         let sent = self.counts.sent_len;
         let space = self.random.below(self.spaces.len() as u64) as usize;
-        let machines =
-            self.machines.iter().enumerate().filter(|(_, machine)| machine.copies.contains_key(&space));
-        let machines: Vec<usize> = machines.map(|(machine, _)| machine).collect();
+        let members = (0..self.machines.len()).filter(|machine| self.is_member(*machine, space));
+        let writes = |machine: &usize| self.machines[*machine].copies[&space].leaving.is_none();
+        let machines: Vec<usize> = members.filter(writes).collect();
         let machine = machines[self.random.below(machines.len() as u64) as usize];
         for _ in 0..CHANGES {
             self.wish(machine, space)?;
@@ -43,6 +43,10 @@ impl World {
         }
         self.converge()?;
         let conversations = self.connections.values().filter(|connection| connection.space == space).count();
+        if conversations == 0 {
+            // Everyone else is out.
+            return Ok(());
+        }
         moved::check(space, CHANGES, conversations as u64, self.counts.sent_len - sent)
     }
 }

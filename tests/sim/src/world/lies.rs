@@ -58,7 +58,10 @@ impl World {
     /// The last device is a liar, where this world has one: nobody needs it to reach the home.
     pub(super) fn choose_liar(&mut self) {
         let machine = self.machines.len() - 1;
-        if !self.weather.with(Feature::Liar) || machine < 2 || self.machines[machine].is_home() {
+        if !self.weather.with(Feature::Liar)
+            || machine < 2
+            || self.spaces.iter().any(|space| space.home == machine)
+        {
             return;
         }
         let key = self.machines[machine].key.clone();

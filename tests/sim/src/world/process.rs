@@ -102,7 +102,7 @@ impl World {
         }
         for space in &spaces {
             let (seed, limits) = (self.seed(), limits(self.weather.with(Feature::Roomy)));
-            let registry = &mut self.spaces[*space].registry;
+            let registry = self.spaces[*space].registry(machine);
             match self.machines[machine].open(*space, self.now, limits, seed, registry) {
                 Ok(opened) => {
                     let (version, found) = (opened.version, found(&opened));
@@ -148,8 +148,10 @@ impl World {
     /// A folder that was given up: an empty one in its place, which fetches everything.
     pub(super) fn wipe(&mut self, machine: usize) {
         self.end_process(machine, self.now, End::Kill);
+        let place = home::Fingerprint(self.seed());
         let it = &mut self.machines[machine];
         it.disk = disk::MemoryDisk::new(self.random.next());
+        it.place = place;
         it.is_rotten = false;
         it.backup = None;
         it.full_until = None;
@@ -158,6 +160,8 @@ impl World {
         for space in it.copies.keys().copied().collect::<Vec<_>>() {
             let genesis = self.spaces[space].genesis.clone();
             self.spaces[space].book.forgive(machine);
+            // A device's registry lies in its folder.
+            self.spaces[space].registries.remove(&machine);
             self.join_empty(machine, space, genesis);
             self.dirty.insert((machine, space));
         }

@@ -39,6 +39,8 @@ impl World {
         if is_due || self.random.below(100) == 0 {
             self.checkpoint(machine, space);
         }
+        self.see_to_role(machine, space);
+        self.ask_to_leave(machine, space);
         self.transmit(machine, space)?;
         self.note_visible(machine, space)?;
         // What a session adopts when it is polled, the others have yet to hear of.
@@ -165,6 +167,11 @@ impl World {
         copy.version = version;
         anchored::note(&mut self.spaces[space].book, replica);
         self.note(machine, What::Adopts { space, version });
+        if !self.spaces[space].book.removed.is_empty() {
+            // What was written again in place of what is cut.
+            self.harvest(machine, space)?;
+            self.turn_out(machine, space);
+        }
         if self.random.below(4) == 0 {
             self.check(machine, space)?;
         }
@@ -199,7 +206,7 @@ impl World {
         let copy = it.copies.get_mut(&space).expect("it has the space");
         let (home, replica) =
             (copy.home.as_mut().expect("it is the home"), copy.replica.as_mut().expect("it runs"));
-        match home.batch(replica, now, &mut self.spaces[space].registry) {
+        match home.batch(replica, now, self.spaces[space].registry(machine)) {
             Ok(Some(handle)) => {
                 let book = &mut self.spaces[space].book;
                 book.handle(&handle).map_err(|what| breach("I8", format!("m{machine}/s{space}: {what}")))?;
@@ -210,6 +217,8 @@ impl World {
             Ok(None) => {}
             // The next one asks again.
             Err(home::Error::Unavailable | home::Error::InDoubt { .. }) => {}
+            // Somebody has what it lost, or may have: it waits.
+            Err(home::Error::Behind { .. } | home::Error::Unheard) => {}
             Err(error) => self.fail(machine, &chain(&error)),
         }
         Ok(())

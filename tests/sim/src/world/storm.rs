@@ -39,6 +39,9 @@ impl World {
             Fault::Restore | Fault::RestoreOld => self.restore_machine(fault),
             Fault::Away | Fault::HomeAway => self.send_away(fault),
             Fault::RegistryFails | Fault::RegistryLoses => self.strike_registry(fault),
+            Fault::Revoke | Fault::Readmit => self.change_members(fault)?,
+            Fault::Leave => self.begin_leaving(),
+            Fault::Handover => self.choose_successor(),
         }
         Ok(())
     }

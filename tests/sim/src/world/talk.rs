@@ -10,6 +10,7 @@ use crate::faults::Fault;
 use crate::link::Connection;
 use crate::malice::Speech;
 use crate::pipe::Pipe;
+use crate::promise::reissue::Held;
 use crate::promise::{Verdict, classes, loss};
 
 /// A call that nobody takes is over after this long.
@@ -32,7 +33,7 @@ impl World {
             let machine = &self.machines[*end];
             machine.asleep_until <= self.now && machine.replica(space).is_some()
         };
-        if is_free && ends.iter().all(is_reached) {
+        if is_free && ends.iter().all(is_reached) && !self.is_refused(ends, space) {
             self.connect(link);
         } else {
             let at = self.links[link].fail(self.now + CALL_MS);
@@ -108,12 +109,14 @@ impl World {
     fn transmit_over(&mut self, machine: usize, id: u64, end: usize) -> Verdict {
         let name = self.name(machine, self.connections[&id].space);
         let connection = self.connections.get_mut(&id).expect("it was there a moment ago");
+        let space = connection.space;
         let it = &mut self.machines[machine];
         let now = it.time(self.now);
-        let copy = it.copies.get_mut(&connection.space).expect("it has the space");
+        let copy = it.copies.get_mut(&space).expect("it has the space");
         let Some(replica) = copy.replica.as_mut() else { return Ok(()) };
-        let place = Place { connection: id, space: connection.space, peer: connection.ends[1 - end] };
+        let place = Place { connection: id, space, peer: connection.ends[1 - end] };
         let mut lies = Vec::new();
+        let before = Held::of(replica, &self.spaces[space].book);
         while connection.pipes[1 - end].has_room() {
             let Some(bytes) = connection.sessions[end].poll_transmit(now, replica) else { break };
             connection.sent_frames[end] += 1;
@@ -143,6 +146,9 @@ impl World {
                     pipe.send(self.now, &connection.profile, 0, &bytes, &mut self.random);
                 }
             }
+        }
+        if let Some(before) = before {
+            before.compare(&name, replica, &self.spaces[space].book)?;
         }
         if connection.sessions[end].is_closed() {
             let reason = match connection.sessions[end].status(replica).end {

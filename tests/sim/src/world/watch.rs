@@ -6,7 +6,7 @@ use sync::Store;
 use super::{CHECK_EVERY, World};
 use crate::agenda::Due;
 use crate::machine::chain;
-use crate::promise::{Look, Verdict, breach, canonical, handle, loss, truncation};
+use crate::promise::{Look, Verdict, breach, canonical, handle, loss, reissue, truncation};
 
 impl World {
     /// Some replica is looked at, and another one later.
@@ -82,21 +82,27 @@ impl World {
             copy.told.clear();
             return Ok(());
         };
-        loss::after_start(&name, &copy.told, replica)
+        loss::after_start(&name, &copy.told, replica, &self.spaces[space].book)
     }
 
     /// Nothing that anyone was promised is missing anywhere.
     pub(super) fn check_end(&mut self) -> Verdict {
         for machine in 0..self.machines.len() {
-            for space in self.machines[machine].copies.keys().copied().collect::<Vec<_>>() {
-                self.check(machine, space)?;
+            for number in self.machines[machine].copies.keys().copied().collect::<Vec<_>>() {
+                self.check(machine, number)?;
                 let it = &self.machines[machine];
-                let replica = it.replica(space).expect("everyone runs in the end");
-                let space = &self.spaces[space];
+                let replica = it.replica(number).expect("everyone runs in the end");
+                let space = &self.spaces[number];
                 let name = format!("m{machine} at the end");
                 let look = Look::at(name, replica, &space.book, &space.colls)
                     .map_err(|error| breach("I1", format!("m{machine} cannot be read: {}", chain(&error))))?;
-                loss::everywhere(&look)?;
+                let home = self.machines[space.home].replica(number).expect("everyone runs in the end");
+                if machine == space.home {
+                    reissue::once(&look)?;
+                }
+                if self.is_member(machine, number) {
+                    loss::everywhere(&look, |writer| home.anchored(writer))?;
+                }
             }
         }
         Ok(())

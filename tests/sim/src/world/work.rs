@@ -44,7 +44,7 @@ impl World {
         let now = it.time(self.now);
         let copy = it.copies.get_mut(&space).expect("it has the space");
         let Some(replica) = copy.replica.as_mut() else { return Ok(false) };
-        if replica.base().version == 0 {
+        if replica.base().version == 0 || copy.leaving.is_some() || copy.has_left {
             return Ok(true);
         }
         let colls = &self.spaces[space].colls;

@@ -1,10 +1,10 @@
 //! What people do to their machines: kill, copy, restore, switch off for months.
 
-use home::Mishap;
+use home::{Fingerprint, Mishap};
 
 use crate::agenda::Due;
 use crate::faults::Fault;
-use crate::machine::{Copy, Machine};
+use crate::machine::Machine;
 use crate::world::World;
 use crate::world::process::End;
 
@@ -41,15 +41,16 @@ impl World {
     /// `cp -r` of a running device; both go on. The home's role is bound to its folder, so a home is not copied here.
     pub(super) fn clone_machine(&mut self) {
         let Some(machine) = self.any_device() else { return };
+        let place = Fingerprint(self.seed());
         let original = &self.machines[machine];
         if self.machines.len() >= MACHINES_MAX || original.is_rotten {
             return;
         }
-        let mut copy = Machine::new(original.disk.copy(), original.key.clone());
+        let mut copy = Machine::new(original.disk.copy(), original.key.clone(), place);
         copy.clock = original.clock;
         copy.is_up = false;
         copy.starts = 0;
-        copy.copies = original.copies.keys().map(|space| (*space, Copy::default())).collect();
+        copy.copies = original.copies.iter().map(|(space, of)| (*space, of.copied())).collect();
         let other = self.machines.len();
         self.machines.push(copy);
         self.suffer(machine, Fault::Clone, format!("the copy is m{other}"));
@@ -84,8 +85,10 @@ impl World {
         };
         self.suffer(machine, fault, "");
         self.end_process(machine, self.now + 100, End::Kill);
+        let place = Fingerprint(self.seed());
         let it = &mut self.machines[machine];
         it.disk = copy;
+        it.place = place;
         it.full_until = None;
         for (space, copy) in &mut it.copies {
             copy.version = 0;
@@ -175,9 +178,10 @@ impl World {
             _ => Mishap::Late(1 + self.random.below(3) as u32),
         };
         // One at a time: whoever asks seldom would never be answered again.
-        self.spaces[space].registry.heal();
-        self.spaces[space].registry.plan(mishap);
+        let home = self.spaces[space].home;
+        self.spaces[space].registry(home).heal();
+        self.spaces[space].registry(home).plan(mishap);
         self.spaces[space].is_unsure = true;
-        self.suffer(self.spaces[space].home, fault, format!("{mishap:?} in s{space}"));
+        self.suffer(home, fault, format!("{mishap:?} in s{space}"));
     }
 }
