@@ -12,6 +12,15 @@ use crate::error::Error;
 use crate::replica::Replica;
 use crate::tail::Place;
 
+/// Which of the commits that a peer lacks goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// The most urgent.
+    Urgency,
+    /// The oldest in the log, where every received unit lies in one piece, its seals at its end.
+    Log,
+}
+
 /// What a peer lacks of the visible tail.
 ///
 /// Within a class the order is that of the log, which is causal. Across classes deps point only towards the more urgent;
@@ -20,8 +29,10 @@ pub(crate) struct Lacking<'a, D: Disk> {
     replica: &'a Replica<D>,
     /// How far the peer has each writer, or will have with what was taken.
     sent: BTreeMap<WriterId, u64>,
-    /// The next commit of each writer. An entry is stale once that commit was dragged along by another.
-    order: BinaryHeap<Reverse<(Class, Position, WriterId)>>,
+    order: Order,
+    /// The next commit of each writer, with its class where that counts. An entry is stale once that commit was dragged
+    /// along by another.
+    queue: BinaryHeap<Reverse<(Option<Class>, Position, WriterId)>>,
     /// Commits that are wanted, each for the one before it.
     path: Vec<Dot>,
     /// Those of them that wait for others, already read.
@@ -31,11 +42,12 @@ pub(crate) struct Lacking<'a, D: Disk> {
 
 impl<'a, D: Disk> Lacking<'a, D> {
     /// Everything above what the peer has. A writer that it does not name, it has up to the base.
-    pub(crate) fn new(replica: &'a Replica<D>, peer: &BTreeMap<WriterId, u64>) -> Self {
+    pub(crate) fn new(replica: &'a Replica<D>, peer: &BTreeMap<WriterId, u64>, order: Order) -> Self {
         let mut lacking = Self {
             replica,
             sent: BTreeMap::new(),
-            order: BinaryHeap::new(),
+            order,
+            queue: BinaryHeap::new(),
             path: Vec::new(),
             waiting: BTreeMap::new(),
             next: None,
@@ -92,7 +104,7 @@ impl<'a, D: Disk> Lacking<'a, D> {
     /// The most urgent writer's next commit.
     fn first(&mut self) -> Option<Dot> {
         loop {
-            let Reverse((_, position, writer)) = self.order.pop()?;
+            let Reverse((_, position, writer)) = self.queue.pop()?;
             match self.next_of(&writer) {
                 Some((seq, place)) if place.position == position => {
                     let dot = Dot::new(writer, seq);
@@ -119,8 +131,8 @@ impl<'a, D: Disk> Lacking<'a, D> {
     }
 
     fn queue(&mut self, writer: &WriterId) {
-        if let (Some(class), Some((_, place))) = (writer.class(), self.next_of(writer)) {
-            self.order.push(Reverse((class, place.position, *writer)));
-        }
+        let Some((_, place)) = self.next_of(writer) else { return };
+        let class = writer.class().filter(|_| self.order == Order::Urgency);
+        self.queue.push(Reverse((class, place.position, *writer)));
     }
 }

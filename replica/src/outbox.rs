@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crdt::{Commit, CommitId, Dot, Seal, WriterId};
+use crdt::{Class, Commit, CommitId, Dot, Seal, WriterId};
 use disk::Disk;
 use sync::Outgoing;
 use sync::frame::{BLOBS_LEN_MAX, COMMITS_MAX};
 
 use crate::error::Error;
-use crate::lacking::Lacking;
+use crate::lacking::{Lacking, Order};
 use crate::record::Record;
 use crate::replica::Replica;
 use crate::tail::Place;
@@ -33,6 +33,8 @@ struct Unit {
     unsealed: BTreeSet<WriterId>,
     /// The longest prefix in which every writer is sealed.
     sealed: Option<Mark>,
+    /// The least urgent class in it.
+    last_class: Option<Class>,
 }
 
 /// How far a unit is sealed.
@@ -54,9 +56,28 @@ impl<D: Disk> Replica<D> {
         len_max: usize,
     ) -> Result<Outgoing, Error> {
         self.check_running()?;
-        let mut lacking = Lacking::new(self, peer);
+        let urgent = self.unit_in(Order::Urgency, peer, len_max)?;
+        if !urgent.commits.is_empty() {
+            return Ok(urgent);
+        }
+        // What came in one unit is sealed at its end only, and what is more urgent may lie between its commits: more of it
+        // than a unit holds, and none could ever end. In the log it lies in one piece, which went through a frame once.
+        self.unit_in(Order::Log, peer, len_max)
+    }
+
+    fn unit_in(
+        &self,
+        order: Order,
+        peer: &BTreeMap<WriterId, u64>,
+        len_max: usize,
+    ) -> Result<Outgoing, Error> {
+        let mut lacking = Lacking::new(self, peer, order);
         let mut unit = Unit::default();
-        while lacking.peek()?.is_some_and(|(_, place)| !unit.is_full(*place, len_max)) {
+        while let Some((commit, place)) = lacking.peek()? {
+            let is_late = order == Order::Log && unit.delays(commit);
+            if is_late || unit.is_full(*place, len_max) {
+                break;
+            }
             let (commit, place) = lacking.take().expect("it was there a moment ago");
             self.add(&mut unit, commit, place)?;
         }
@@ -81,6 +102,7 @@ impl<D: Disk> Replica<D> {
         }
         unit.len += place.len as usize + COMMIT_COST;
         unit.tips.insert(writer, (seq, commit.id()));
+        unit.last_class = unit.last_class.max(writer.class());
         unit.commits.push(commit);
         let is_sealed = self.is_own(&writer) || self.has_seal(&writer, seq);
         if is_sealed {
@@ -132,6 +154,11 @@ impl<D: Disk> Replica<D> {
 }
 
 impl Unit {
+    /// Whether a commit would wait here for a less urgent one, and need not, as the unit can end before it.
+    fn delays(&self, commit: &Commit) -> bool {
+        self.sealed.is_some() && commit.dot().writer.class() < self.last_class
+    }
+
     /// Whether the unit ends here: it is as long as was asked for and sealed so far, or nothing more can be carried.
     fn is_full(&self, next: Place, len_max: usize) -> bool {
         let commits_len = self.len - self.blobs_len + next.len as usize + COMMIT_COST;

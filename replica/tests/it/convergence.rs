@@ -230,16 +230,17 @@ fn unit_that_a_crash_cut_short_is_dropped_whole() {
     assert!(dropped > 0, "{dropped} dropped, {kept} kept");
 }
 
+fn write(replica: &mut Local, class: Class, name: &str) {
+    let mut tx = replica.begin();
+    tx.put(coll(), &key(name), b"v").unwrap();
+    replica.commit(NOW, tx, class).unwrap();
+    replica.flush().unwrap();
+}
+
 #[test]
 fn urgent_commits_go_first_and_drag_along_what_they_supersede() {
     let space = Space::new(2);
     let (mut a, mut b) = (space.create(0, &MemoryDisk::new(1)), space.create(1, &MemoryDisk::new(2)));
-    let write = |replica: &mut Local, class, name: &str| {
-        let mut tx = replica.begin();
-        tx.put(coll(), &key(name), b"v").unwrap();
-        replica.commit(NOW, tx, class).unwrap();
-        replica.flush().unwrap();
-    };
     for n in 0..3 {
         write(&mut a, Class::Bulk, &format!("bulk{n}"));
     }
@@ -254,6 +255,32 @@ fn urgent_commits_go_first_and_drag_along_what_they_supersede() {
     let mut c = space.create(1, &MemoryDisk::new(3));
     deliver_tail(NOW, &mut a, &mut c);
     assert_eq!(roots(&mut a), roots(&mut c));
+}
+
+#[test]
+fn a_long_unit_is_handed_on_although_more_urgent_commits_belong_between_its_own() {
+    for are_urgent_older in [true, false] {
+        let space = Space::new(3);
+        let mut replicas: Vec<Local> = (0..3).map(|n| space.create(n, &MemoryDisk::new(n as u64))).collect();
+        let [author, relay, peer] = replicas.get_disjoint_mut([0, 1, 2]).unwrap();
+        // The first bulk commit goes with the critical one, and is sealed with the last.
+        write(author, Class::Bulk, "both");
+        write(author, Class::Critical, "both");
+        (0..180).for_each(|n| write(author, Class::Bulk, &format!("bulk{n}")));
+        assert_eq!(author.next_commits(&Default::default(), 1 << 16).unwrap().commits.len(), 182, "one unit");
+        let write_urgent =
+            |relay: &mut Local| (0..100).for_each(|n| write(relay, Class::Normal, &format!("normal{n}")));
+        if are_urgent_older {
+            write_urgent(relay);
+        }
+        deliver_tail(NOW, author, relay);
+        if !are_urgent_older {
+            write_urgent(relay);
+        }
+        deliver_tail(NOW, relay, peer);
+        assert_eq!(contents(peer).len(), 281, "they are older: {are_urgent_older}");
+        assert_eq!(roots(peer), roots(relay));
+    }
 }
 
 #[test]
