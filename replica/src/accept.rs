@@ -56,10 +56,10 @@ impl<D: Disk> Replica<D> {
     /// Validates a unit and folds what is new of it into pending. All of it, or nothing.
     pub(crate) fn accept_unit(&mut self, now: Time, incoming: Incoming) -> Result<Accepted, Refusal> {
         match self.disputed(&incoming) {
-            Ok(None) => {}
-            Ok(Some(writer)) => {
-                // Its author hears of it with the Handle that cuts it, and only then is it refused.
-                self.ended.insert(writer);
+            Ok(disputed) if disputed.is_empty() => {}
+            Ok(disputed) => {
+                // Their author hears of it with the Handle that cuts them, and only then are they refused.
+                self.ended.extend(disputed);
                 return Ok(Accepted::NotReady);
             }
             Err(error) => {

@@ -1,5 +1,7 @@
 //! Two copies of a device took the same suffix back: the home lets one of them write it again.
 
+use std::collections::BTreeSet;
+
 use crdt::{Evidence, WriterId};
 use disk::Disk;
 use sync::Incoming;
@@ -9,12 +11,14 @@ use crate::evidence::taken_back;
 use crate::replica::Replica;
 
 impl<D: Disk> Replica<D> {
-    /// At a home: a writer in this unit that takes the place of what counts already, or that another one took.
+    /// At a home: the writers in this unit that take the place of what counts already, or that another one took. All of
+    /// them: a unit that came again for each would let whoever makes many keep what honest ones sent with them waiting.
     ///
     /// Only its seal makes that so: else anybody could have a writer of somebody else's cut.
-    pub(crate) fn disputed(&self, incoming: &Incoming) -> Result<Option<WriterId>, Error> {
+    pub(crate) fn disputed(&self, incoming: &Incoming) -> Result<BTreeSet<WriterId>, Error> {
+        let mut disputed = BTreeSet::new();
         if !self.is_home() {
-            return Ok(None);
+            return Ok(disputed);
         }
         for first in incoming.commits.iter().filter(|commit| commit.dot().seq == 1) {
             let writer = first.dot().writer;
@@ -22,10 +26,10 @@ impl<D: Disk> Replica<D> {
             let evidence = Evidence::TakenBack(taken_back);
             let is_new = self.pending.tip(&writer)?.is_none();
             if is_new && self.is_second(&writer, &evidence)? && evidence.check(self.space).is_ok() {
-                return Ok(Some(writer));
+                disputed.insert(writer);
             }
         }
-        Ok(None)
+        Ok(disputed)
     }
 
     /// Whether this device's key signs the next Handle.

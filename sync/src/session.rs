@@ -290,7 +290,7 @@ impl Session {
     }
 
     fn handle_beat(&mut self, beat: Beat) {
-        self.peer.base = self.peer.base.max(beat.base_version);
+        self.raise_base(beat.base_version);
         // Compared when polled: commits that came just before it are visible only then.
         self.pulse.peer_beat = Some(beat);
     }

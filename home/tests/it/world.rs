@@ -89,10 +89,14 @@ impl Device {
     }
 
     pub(crate) fn put(&mut self, now: Time, key: &str, value: &str) {
+        self.put_as(now, Class::Normal, key, value);
+    }
+
+    pub(crate) fn put_as(&mut self, now: Time, class: Class, key: &str, value: &str) {
         let mut transaction = self.replica.begin();
         let coll = transaction.create_collection(&tasks()).unwrap();
         transaction.put(coll, &crdt::key::plain(key.as_bytes()), value.as_bytes()).unwrap();
-        self.replica.commit(now, transaction, Class::Normal).unwrap();
+        self.replica.commit(now, transaction, class).unwrap();
         self.replica.flush().unwrap();
     }
 

@@ -112,7 +112,7 @@ impl Session {
         }
         self.peer.mode = open.mode;
         self.peer.ring = self.peer.ring.max(open.ring_n);
-        self.peer.base = self.peer.base.max(open.handle.version);
+        self.raise_base(open.handle.version);
         for (writer, seq, tip) in open.tail {
             self.compare(store, writer, seq, tip);
             self.peer.has_exactly(writer, seq)?;
@@ -141,6 +141,7 @@ impl Session {
 
     /// How far the peer has what we listed or sent. It may be less than we believed: then that was dropped.
     pub(super) fn handle_cover(&mut self, now: Time, cover: Cover, store: &impl Store) -> Result<(), Error> {
+        let mut is_dropped = false;
         for row in cover.rows {
             if row.yours == Yours::Fork {
                 // At the commit that was listed, which is no later than the last on either side.
@@ -150,7 +151,10 @@ impl Session {
                 self.compare(store, row.writer, row.seq, tip);
             }
             self.peer.has_exactly(row.writer, row.seq)?;
-            self.sender.restart_writer(now, row.writer, row.seq);
+            is_dropped |= self.sender.restart_writer(row.writer, row.seq);
+        }
+        if is_dropped {
+            self.sender.pause(now);
         }
         if !cover.more {
             self.greeting.is_covered = true;

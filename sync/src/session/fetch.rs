@@ -194,7 +194,7 @@ impl Session {
         if version == ours.version && offer.handle != *ours {
             return Err(Error::HandleConflict { version });
         }
-        self.peer.base = self.peer.base.max(version);
+        self.raise_base(version);
         let is_ring_news = offer.ring.last().is_some_and(|record| record.n > store.ring_n());
         if version < ours.version || (version == ours.version && !is_ring_news) {
             return Ok(());

@@ -106,15 +106,14 @@ impl Sender {
         self.flying_len = 0;
     }
 
-    /// The peer has a writer only so far: what flew above it was dropped.
-    pub(super) fn restart_writer(&mut self, now: Time, writer: WriterId, seq: u64) {
+    /// The peer has a writer only so far. Whether something was sent above it: that was dropped.
+    pub(super) fn restart_writer(&mut self, writer: WriterId, seq: u64) -> bool {
         if self.refused.contains_key(&writer) || self.held.contains(&writer) {
-            return;
+            return false;
         }
-        if self.sent.insert(writer, seq).is_some_and(|sent| sent > seq) {
-            self.pause(now);
-        }
+        let before = self.sent.insert(writer, seq);
         self.land(|flight| flight.ends.contains_key(&writer));
+        before.is_some_and(|sent| sent > seq)
     }
 
     /// Takes out of the air what the peer acknowledged, by its new `has`.
@@ -166,7 +165,8 @@ impl Sender {
         self.flying_len = self.flying.iter().map(|flight| flight.len).sum();
     }
 
-    fn pause(&mut self, now: Time) {
+    /// Waits after a drop: once for all that was dropped together, however many writers that were.
+    pub(super) fn pause(&mut self, now: Time) {
         let doubled = PAUSE_MS << self.pauses.min(16);
         self.pauses += 1;
         self.paused_until = Some(now.plus_ms(doubled.min(PAUSE_MAX_MS)));
@@ -261,13 +261,17 @@ impl Session {
         Some(Frame::Handle(offer))
     }
 
-    /// What is durable at the peer.
-    pub(super) fn handle_ack(&mut self, ack: Ack, store: &impl Store) -> Result<(), Error> {
-        if ack.base_version > self.peer.base {
-            self.peer.base = ack.base_version;
-            // What was not ready before may be on its new base.
+    /// The peer has this base. What was not ready before may be on a newer one, however the peer told of it.
+    pub(super) fn raise_base(&mut self, version: u64) {
+        if version > self.peer.base {
+            self.peer.base = version;
             self.sender.paused_until = None;
         }
+    }
+
+    /// What is durable at the peer.
+    pub(super) fn handle_ack(&mut self, ack: Ack, store: &impl Store) -> Result<(), Error> {
+        self.raise_base(ack.base_version);
         for (writer, seq) in ack.stored {
             self.peer.has_at_least(writer, seq)?;
             self.sender.raise(writer, seq);

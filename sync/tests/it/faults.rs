@@ -143,6 +143,40 @@ fn a_unit_that_is_never_ready_is_not_repeated_in_a_storm() {
 }
 
 #[test]
+fn a_dropped_unit_of_many_writers_pauses_as_long_as_one_of_one_writer() {
+    let mut b = Model::new(2);
+    let lost = Dot::new(writer_of(9), 1);
+    b.commit(b.writer, "depends", vec![lost], Vec::new());
+    for seed in 10..40 {
+        b.key = device(seed);
+        b.commit(writer_of(seed), "sent in the same unit", Vec::new(), Vec::new());
+    }
+    b.flush();
+    let mut pair = Pair::new(Model::new(1), b);
+    pair.run();
+    pair.a.model.key = device(9);
+    pair.a.model.commit(lost.writer, "from elsewhere", Vec::new(), Vec::new());
+    pair.wait(1_000);
+    pair.assert_converged();
+}
+
+#[test]
+fn a_newer_base_of_the_peer_ends_a_pause() {
+    let mut b = Model::new(2);
+    let lost = Dot::new(writer_of(9), 1);
+    b.commit(b.writer, "depends", vec![lost], Vec::new());
+    b.flush();
+    let mut pair = Pair::new(Model::new(1), b);
+    // Long enough that the next attempt is half a minute away.
+    pair.wait(120_000);
+    pair.a.model.key = device(9);
+    pair.a.model.commit(lost.writer, "from elsewhere", Vec::new(), Vec::new());
+    pair.a.model.fold();
+    pair.run();
+    pair.assert_converged();
+}
+
+#[test]
 fn a_pause_that_is_over_does_not_stay_due_while_the_peer_adopts() {
     let mut b = Model::new(2);
     b.commit(b.writer, "depends", vec![Dot::new(writer_of(9), 1)], Vec::new());

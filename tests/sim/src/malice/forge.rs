@@ -11,7 +11,7 @@ use sync::frame::Commits;
 use super::{Liar, Lie, Occasion, Twins};
 
 /// Writers of which it says two things.
-const FORKS_MAX: usize = 4;
+const FORKS_MAX: usize = 64;
 
 /// A day in 2099.
 const FAR: u64 = 4_080_000_000_000;
