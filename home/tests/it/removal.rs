@@ -1,6 +1,6 @@
 //! Devices that are taken out: what they wrote stays, what they write afterwards is taken by nobody.
 
-use crdt::{DeviceKey, Time};
+use crdt::{DeviceKey, Time, WriterId};
 use disk::{Fault, Faults};
 use home::{Admission, Error, Refused};
 use sync::Store;
@@ -125,16 +125,22 @@ fn what_a_fold_took_as_never_coming_is_cut_in_the_same_handle_and_stays_so() {
     assert_eq!(owner.device.replica.snapshot().tip(&writer).unwrap(), None, "the old writer stays cut");
 }
 
-#[test]
-fn a_home_that_holds_proof_of_a_fork_publishes_the_cut_and_covers_nothing_beyond_it() {
+/// A home that holds one of two commits of one dot, and who holds the other: the same run twice, as of a machine that was
+/// resumed twice, or of a liar.
+fn forked() -> (Owner, Device, WriterId) {
     let mut owner = Owner::found();
     let mut a = owner.join("a").restart();
-    // The same run twice: a machine that was resumed twice, or a liar.
     let mut twin = Device::open("a", a.disk.copy(), a.key.clone(), a.starts);
     a.put(NOW, "k", "one");
     twin.put(NOW, "k", "other");
     let writer = a.replica.snapshot().writers_of(&a.key.id()).unwrap()[0].0;
     meet(NOW, &mut a, &mut owner.device);
+    (owner, twin, writer)
+}
+
+#[test]
+fn a_home_that_holds_proof_of_a_fork_publishes_the_cut_and_covers_nothing_beyond_it() {
+    let (mut owner, mut twin, writer) = forked();
     try_to_meet(&mut twin, &mut owner.device);
     assert!(!owner.device.replica.evidence().is_empty(), "it has seen both");
 
@@ -150,13 +156,7 @@ fn a_home_that_holds_proof_of_a_fork_publishes_the_cut_and_covers_nothing_beyond
 
 #[test]
 fn a_proof_alone_makes_a_handle_due_and_a_restart_does_not_forget_it() {
-    let mut owner = Owner::found();
-    let mut a = owner.join("a").restart();
-    let mut twin = Device::open("a", a.disk.copy(), a.key.clone(), a.starts);
-    a.put(NOW, "k", "one");
-    twin.put(NOW, "k", "other");
-    let writer = a.replica.snapshot().writers_of(&a.key.id()).unwrap()[0].0;
-    meet(NOW, &mut a, &mut owner.device);
+    let (mut owner, mut twin, writer) = forked();
     while owner.batch(NOW).is_some() {}
     assert_eq!((owner.device.tail(), owner.home.due(NOW, &owner.device.replica)), (0, None));
 
