@@ -131,9 +131,10 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_said() {
+        let last = Fault::ALL.len();
         for (line, error) in [
-            ("--faults F0", "F0 is no fault; the first is F1, the last F44"),
-            ("--faults Kill", "Kill is no fault; the first is F1, the last F44"),
+            ("--faults F0", &*format!("F0 is no fault; the first is F1, the last F{last}")),
+            ("--faults Kill", &*format!("Kill is no fault; the first is F1, the last F{last}")),
             ("--steps many", "--steps many is no number"),
             ("--steps", "--steps lacks its value"),
             ("--machines 3", "--machines is not known here"),
