@@ -1,7 +1,7 @@
 //! What every decoder keeps, whatever bytes it is given.
 //!
 //! Each [`Target`] is one decoder, or a family of them, with one property: any bytes give an error or a value that
-//! encodes back to the same bytes; nothing panics; and no more is allocated at once than [`Target::limit`] says.
+//! encodes back to the same bytes; nothing panics; and no more is allocated at once than the target's limit says.
 //! `cargo test` plays every past finding and real bytes, and what chance makes of them; the binary does so for long.
 
 mod commits;
