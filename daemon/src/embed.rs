@@ -135,6 +135,14 @@ impl Space {
         Ok(Transaction { space: self.clone(), inner: begun })
     }
 
+    /// Reads everything again and compares it with what it should be; damage is in the report.
+    pub fn verify(&self) -> Result<replica::Report, Error> {
+        let report = self.space.slot.call_blocking(0, |owner, _| {
+            Turn::Done(owner.live().and_then(|live| live.replica.verify().map_err(Into::into)))
+        });
+        Ok(report?)
+    }
+
     /// Its name on this device.
     pub fn name(&self) -> &str {
         &self.space.name

@@ -21,6 +21,8 @@ pub struct Report {
     pub nodes: u64,
     /// Entries in them.
     pub entries: u64,
+    /// Bytes of these nodes.
+    pub bytes: u64,
     /// Values hashed again.
     pub blobs: u64,
     /// Records of the log read again.
@@ -63,14 +65,19 @@ impl<D: Disk> Replica<D> {
     fn verify_trees(&self, report: &mut Report) {
         let base = self.visible.0.base_roots();
         let local = self.visible.0.local;
-        let mut trees = vec![(Kind::Data, base.data), (Kind::Vector, base.vector)];
-        trees.extend([(Kind::Data, local.data), (Kind::Vector, local.vector)]);
-        trees.dedup();
+        // Where nothing lies above the base, both are the same two trees.
+        let trees = BTreeSet::from([
+            (Kind::Data, base.data),
+            (Kind::Vector, base.vector),
+            (Kind::Data, local.data),
+            (Kind::Vector, local.vector),
+        ]);
         for (kind, root) in trees {
             match btree::verify(&self.visible.0.nodes, kind, &root) {
                 Ok(found) => {
                     report.nodes += found.nodes;
                     report.entries += found.entries;
+                    report.bytes += found.bytes;
                     if kind == Kind::Data {
                         self.verify_values(report, &root);
                     }

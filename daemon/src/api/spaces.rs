@@ -114,12 +114,5 @@ pub(super) async fn verify(State(here): Here, Path(space): Path<String>) -> Answ
             Turn::Done(owner.live().and_then(|live| live.replica.verify().map_err(Into::into)))
         })
         .await?;
-    Ok(Json(Verified {
-        space: space.name.clone(),
-        ok: report.problems.is_empty(),
-        nodes: report.nodes,
-        entries: report.entries,
-        commits: report.commits,
-        problems: report.problems,
-    }))
+    Ok(Json(Verified::of(space.name.clone(), report)))
 }

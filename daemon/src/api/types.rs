@@ -475,10 +475,25 @@ pub struct Verified {
     pub nodes: u64,
     /// Entries seen in them.
     pub entries: u64,
+    /// The length of these nodes.
+    pub bytes: u64,
     /// Commits of the log checked.
     pub commits: u64,
     /// What is wrong, and where.
     pub problems: Vec<String>,
+}
+
+impl Verified {
+    /// What was found in the space of this local name.
+    pub fn of(space: String, report: replica::Report) -> Verified {
+        let replica::Report { nodes, entries, bytes, commits, problems, .. } = report;
+        Verified { space, ok: problems.is_empty(), nodes, entries, bytes, commits, problems }
+    }
+
+    /// A space that could not be opened to be read.
+    pub fn unopened(space: String, problem: String) -> Verified {
+        Verified::of(space, replica::Report { problems: vec![problem], ..replica::Report::default() })
+    }
 }
 
 /// An RFC 9457 problem.

@@ -13,7 +13,7 @@ use strandline::spaces::Spaces;
 
 use super::Global;
 use super::failure::{EXIT_NOT_FOUND, EXIT_UNAVAILABLE, Failure};
-use super::output::{Table, count, print_json, print_line};
+use super::output::{Table, count, print_json, print_line, size};
 use super::serve::not_opened;
 use crate::client::{Body, Client, encode};
 
@@ -73,7 +73,7 @@ async fn online(client: &mut Client, space: Option<&str>) -> Result<Vec<Verified
             Ok(report) => report,
             // A space that cannot even be opened is what verify is asked about.
             Err(failure) if matches!(failure.kind.as_str(), "space-unavailable" | "storage") => {
-                unopened(name, failure.message)
+                Verified::unopened(name, failure.message)
             }
             Err(failure) => return Err(failure),
         });
@@ -98,31 +98,21 @@ fn offline(data: &Path, space: Option<&str>) -> Result<Vec<Verified>, Failure> {
             Turn::Done(owner.live().and_then(|live| live.replica.verify().map_err(Into::into)))
         });
         match report {
-            Ok(report) => Verified {
-                space: space.name.clone(),
-                ok: report.problems.is_empty(),
-                nodes: report.nodes,
-                entries: report.entries,
-                commits: report.commits,
-                problems: report.problems,
-            },
-            Err(error) => unopened(space.name.clone(), error.to_string()),
+            Ok(report) => Verified::of(space.name.clone(), report),
+            Err(error) => Verified::unopened(space.name.clone(), error.to_string()),
         }
     };
     Ok(wanted.into_iter().map(verify).collect())
 }
 
-fn unopened(space: String, problem: String) -> Verified {
-    Verified { space, ok: false, nodes: 0, entries: 0, commits: 0, problems: vec![problem] }
-}
-
 fn print_reports(reports: &[Verified]) -> Result<(), Failure> {
-    let mut table = Table::new(&["SPACE", "NODES", "ENTRIES", "COMMITS", "RESULT"]);
+    let mut table = Table::new(&["SPACE", "NODES", "ENTRIES", "SIZE", "COMMITS", "RESULT"]);
     for report in reports {
         table.row(vec![
             report.space.clone(),
             count(report.nodes),
             count(report.entries),
+            size(report.bytes),
             count(report.commits),
             if report.ok { "sound" } else { "DAMAGED" }.to_string(),
         ]);

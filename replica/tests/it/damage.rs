@@ -89,3 +89,15 @@ fn a_manifest_that_rots_under_a_running_replica_is_reported() {
     assert_eq!(found[3].len(), 2, "both copies of the slot that counts, and of no other: {found:?}");
     assert!(found[3].iter().all(|problem| problem.contains("manifest: copy")), "{found:?}");
 }
+
+#[test]
+fn trees_that_are_both_base_and_local_are_counted_once() {
+    let (space, disk) = folder();
+    let mut replica = space.open(0, &disk, 3);
+    space.anchor(NOW, &mut replica);
+    let anchored = replica.verify().unwrap();
+    let live = contents(&replica).len() as u64;
+    // The grant of a device in the data tree; the home's and the device's writers in the other one.
+    assert_eq!(anchored.entries, live + 1 + 2);
+    assert!(anchored.bytes > live * 3);
+}
