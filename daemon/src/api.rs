@@ -20,6 +20,9 @@
 //! | `GET /v1/spaces/{space}/notes/{source}` | `Position`; 404 when nothing was imported from it |
 //! | `POST /v1/spaces/{space}/verify` | `Verified` |
 //! | `POST /v1/spaces/{space}/claim` | 204: a home whose folder was moved acts again |
+//! | `GET /v1/spaces/{space}/conflicts?collection=&key=&kind=&limit=` | NDJSON, one `Conflict` a line |
+//! | `GET …/conflicts/{id}` | `Conflict` with both sides whole, the ancestor and the differences |
+//! | `POST …/conflicts/{id}/resolve` · `POST …/conflicts/{id}/discard` | `Resolve` -> `Settled`; 409 once it is settled |
 //! | `GET /v1/peers` · `POST` · `DELETE /v1/peers/{peer}` | `[Peer]` · `PeerAdd` -> `PeersChanged` |
 //! | `POST /v1/peers/pause` · `POST /v1/peers/resume` | `PeerChoice` -> `PeersChanged` |
 //!
@@ -30,6 +33,7 @@
 
 mod answer;
 mod cbor;
+mod conflicts;
 mod import;
 mod keys;
 mod members;
@@ -76,6 +80,10 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/spaces/{space}/handover", post(members::handover))
         .route("/v1/spaces/{space}/revoke", post(members::revoke))
         .route("/v1/spaces/{space}/leave", post(members::leave))
+        .route("/v1/spaces/{space}/conflicts", get(conflicts::list))
+        .route("/v1/spaces/{space}/conflicts/{id}", get(conflicts::show))
+        .route("/v1/spaces/{space}/conflicts/{id}/resolve", post(conflicts::resolve))
+        .route("/v1/spaces/{space}/conflicts/{id}/discard", post(conflicts::discard))
         .route("/v1/join", post(members::join))
         .route("/v1/peers", get(peers::list).post(peers::add))
         .route("/v1/peers/{peer}", delete(peers::remove))

@@ -2,6 +2,7 @@
 
 mod collection;
 mod completions;
+mod conflicts;
 mod delete;
 mod dev;
 mod export;
@@ -88,6 +89,12 @@ pub(crate) enum Command {
     Delete(delete::DeleteArguments),
     /// List keys and values in key order
     Scan(scan::ScanArguments),
+    /// List what lost against what, and show one of them
+    Conflicts(conflicts::ConflictsArguments),
+    /// Settle a conflict: pick a side, give a value, or merge JSON
+    Resolve(conflicts::ResolveArguments),
+    /// Settle a conflict by letting go of what lost
+    Discard(conflicts::DiscardArguments),
     /// Load CSV or NDJSON files, resuming where a broken import stopped
     Import(import::ImportArguments),
     /// Write a collection out as NDJSON or CSV
@@ -133,6 +140,9 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Get(get) => wait(get::run(global, &get)),
         Command::Delete(delete) => wait(delete::run(global, &delete)),
         Command::Scan(scan) => wait(scan::run(global, &scan)),
+        Command::Conflicts(conflicts) => wait(conflicts::run(global, conflicts)),
+        Command::Resolve(resolve) => wait(conflicts::resolve(global, resolve)),
+        Command::Discard(discard) => wait(conflicts::discard(global, &discard)),
         Command::Import(import) => wait(import::run(global, import)),
         Command::Export(export) => wait(export::run(global, &export)),
         Command::Verify(verify) => wait(verify::run(global, &verify)),

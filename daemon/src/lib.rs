@@ -13,6 +13,7 @@
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod conflicts;
 pub mod daemon;
 mod embed;
 pub mod endpoint;

@@ -1,14 +1,15 @@
 //! The figures of the manual, under the names that dashboards rely on.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
@@ -27,6 +28,19 @@ pub struct SpaceMetrics {
     pub converge_seconds: Histogram,
     /// Handles whose roots were not those of the same commits here.
     pub divergence: Counter,
+    /// Conflicts settled here, by the policy of their collection and by how.
+    settled: Mutex<BTreeMap<(String, &'static str), u64>>,
+    /// Conflicts that nobody has settled, as of the last count.
+    pub conflicts_open: Gauge,
+}
+
+impl SpaceMetrics {
+    /// A conflict ended here. `policy` is that of its collection, or `none` where it is not about one key; `outcome`
+    /// is `picked`, `edited`, `merged`, `rewritten` or `discarded`.
+    pub fn settled(&self, policy: &str, outcome: &'static str) {
+        let mut settled = self.settled.lock().expect("counting cannot panic");
+        *settled.entry((policy.to_string(), outcome)).or_default() += 1;
+    }
 }
 
 impl Default for SpaceMetrics {
@@ -40,6 +54,8 @@ impl Default for SpaceMetrics {
             // 10 ms to 45 days: the unit of a vehicle in a garage.
             converge_seconds: Histogram::new(exponential_buckets(0.01, 4.0, 15)),
             divergence: Counter::default(),
+            settled: Mutex::default(),
+            conflicts_open: Gauge::default(),
         }
     }
 }
@@ -58,6 +74,13 @@ pub struct Scrape {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SpaceLabel {
     space: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConflictLabel {
+    space: String,
+    policy: String,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -101,6 +124,24 @@ impl Scrape {
         Ok(())
     }
 
+    fn encode_conflicts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Conflicts that nobody has settled";
+        let mut open = encoder.encode_descriptor("conflicts_open", help, None, MetricType::Gauge)?;
+        for (space, metrics) in &self.spaces {
+            let label = SpaceLabel { space: space.name.clone() };
+            ConstGauge::new(metrics.conflicts_open.get()).encode(open.encode_family(&label)?)?;
+        }
+        let help = "Conflicts settled on this device";
+        let mut settled = encoder.encode_descriptor("conflicts", help, None, MetricType::Counter)?;
+        for (space, metrics) in &self.spaces {
+            for ((policy, outcome), count) in &*metrics.settled.lock().expect("counting cannot panic") {
+                let label = ConflictLabel { space: space.name.clone(), policy: policy.clone(), outcome };
+                ConstCounter::new(*count).encode(settled.encode_family(&label)?)?;
+            }
+        }
+        Ok(())
+    }
+
     fn encode_peers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         for (name, help, figure) in PEER_GAUGES {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
@@ -123,6 +164,7 @@ impl Scrape {
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_spaces(&mut encoder)?;
+        self.encode_conflicts(&mut encoder)?;
         self.encode_peers(&mut encoder)?;
         let disk = [
             ("disk_bytes", "Bytes in the data directory", self.disk.used_bytes),
@@ -196,8 +238,9 @@ mod tests {
     fn the_names_of_the_manual_are_there() {
         let space = Space { name: "s".into(), ..Space::default() };
         let peer = Peer { id: "d".into(), space: "s".into(), ..Peer::default() };
-        let scrape =
-            Scrape { spaces: vec![(space, Arc::default())], peers: vec![peer], disk: Disk::default() };
+        let metrics: Arc<SpaceMetrics> = Arc::default();
+        metrics.settled("lww", "picked");
+        let scrape = Scrape { spaces: vec![(space, metrics)], peers: vec![peer], disk: Disk::default() };
         let text = scrape.text().unwrap();
         for name in [
             "commits_total{space=\"s\"}",
@@ -218,6 +261,8 @@ mod tests {
             "converge_seconds_sum{",
             "handle_version{",
             "divergence_total{",
+            "conflicts_open{space=\"s\"}",
+            "conflicts_total{space=\"s\",policy=\"lww\",outcome=\"picked\"}",
             "disk_bytes ",
             "disk_free_bytes ",
         ] {

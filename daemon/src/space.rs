@@ -7,6 +7,7 @@ use crdt::{Class, CollId, Descriptor, Dot, SpaceId, Time};
 use disk::RealDisk;
 use replica::{Committed, Snapshot, Transaction};
 
+use crate::conflicts;
 use crate::membership::Membership;
 use crate::metrics::SpaceMetrics;
 use crate::seat::Seat;
@@ -40,14 +41,7 @@ pub struct Space {
     pub metrics: Arc<SpaceMetrics>,
     membership: RwLock<Membership>,
     names: Mutex<Names>,
-    contested: Mutex<Contested>,
-}
-
-/// How many keys have several live writes, as of one state: counting reads every entry.
-#[derive(Default)]
-struct Contested {
-    as_of: Option<(u64, u64)>,
-    count: u64,
+    pub(crate) open_conflicts: Mutex<conflicts::Index>,
 }
 
 /// What names of collections mean, as of one version of the base.
@@ -100,7 +94,7 @@ impl Space {
             metrics,
             membership,
             names: Mutex::default(),
-            contested: Mutex::default(),
+            open_conflicts: Mutex::default(),
         }
     }
 
@@ -155,21 +149,6 @@ impl Space {
             names.ids.insert(name.to_string(), id);
         }
         Ok(found)
-    }
-
-    /// How many keys of this state have more than one live write.
-    pub fn contested(&self, snapshot: &Snapshot<RealDisk>) -> Result<u64, replica::Error> {
-        let as_of = Some((snapshot.change(), snapshot.handle().version));
-        {
-            let contested = self.contested.lock().expect("counting is done before the lock is taken");
-            if contested.as_of == as_of {
-                return Ok(contested.count);
-            }
-        }
-        let count = snapshot.contested()?;
-        *self.contested.lock().expect("counting is done before the lock is taken") =
-            Contested { as_of, count };
-        Ok(count)
     }
 
     /// A collection was made here: names may mean something else now.

@@ -180,7 +180,7 @@ impl<D: Disk> Replica<D> {
             }
             let op = match write {
                 Write::Put(payload, _) => Op::Put(payload.clone()),
-                Write::Delete => Op::Delete,
+                Write::Delete | Write::Discard(_) => Op::Delete,
             };
             mutations.push(Mutation { coll: *coll, key: key.clone(), op, supersedes });
         }

@@ -1,9 +1,13 @@
 //! Which keys changed lately: what a transaction's reads are checked against.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crdt::Dot;
+use disk::Disk;
+
+use crate::contest::Place;
+use crate::replica::Replica;
 
 /// The keys changed by the last commits, oldest first, each with the number of the change.
 ///
@@ -54,6 +58,13 @@ impl Changes {
         }
         let first = self.keys.partition_point(|(changed, _)| *changed <= version);
         Some(self.keys.range(first..).map(|(_, key)| &key[..key.len() - Dot::LEN]))
+    }
+}
+
+impl<D: Disk> Replica<D> {
+    /// The places touched since a change of this open, pending ones included, or `None` where some are forgotten.
+    pub fn changed_since(&self, change: u64) -> Option<BTreeSet<Place>> {
+        Some(self.changes.since(change)?.filter_map(Place::split).collect())
     }
 }
 

@@ -120,6 +120,10 @@ impl<D: Disk> Replica<D> {
             _ if live.is_empty() => Vec::new(),
             Write::Put(_, Scope::AsConfigured) => supersedes_put(&live, self.losers(coll)?, hlc, dot),
             Write::Put(_, Scope::Resolved) | Write::Delete => supersedes_delete(&live),
+            Write::Discard(dots) => {
+                live.retain(|live| dots.contains(&live.dot));
+                supersedes_delete(&live)
+            }
         })
     }
 

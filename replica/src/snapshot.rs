@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use btree::Direction;
 use crdt::view::lww::{Live, lww};
-use crdt::{BlobRef, CollId, Handle, Payload, Tip, WriterId, system};
+use crdt::{BlobRef, CollId, Handle, Payload, Tip, WriterId};
 use disk::Disk;
 
 use crate::error::Error;
@@ -162,23 +162,6 @@ impl<D: Disk> Snapshot<D> {
         };
         let entries = self.0.entries((Bound::Included(&lo), hi), direction)?;
         Ok(Scan { entries: entries.peekable() })
-    }
-
-    /// How many keys of people's collections have more than one live write. Linear in the entries.
-    pub fn contested(&self) -> Result<u64, Error> {
-        let mut entries = self.0.entries((Bound::Unbounded, Bound::Unbounded), Direction::Forward)?;
-        let (mut count, mut before, mut is_counted) = (0, Vec::new(), false);
-        while let Some(entry) = entries.next().transpose()? {
-            let (coll, key, _) =
-                crdt::split_physical(&entry.0).ok_or(Error::BadEntry { reason: "its key" })?;
-            let place = &entry.0[..CollId::LEN + key.len()];
-            if place != before.as_slice() {
-                (before, is_counted) = (place.to_vec(), false);
-            } else if !is_counted && !coll.rule().home_only() && coll != system::coll() {
-                (count, is_counted) = (count + 1, true);
-            }
-        }
-        Ok(count)
     }
 
     /// How far a writer has been seen.

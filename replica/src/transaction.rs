@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use btree::{Hash, Kind};
 use crdt::commit::PAYLOAD_INLINE_MAX;
-use crdt::{BlobRef, CollId, Payload};
+use crdt::{BlobRef, CollId, Dot, Payload};
 use disk::Disk;
 use planted::Bug;
 
@@ -38,6 +38,8 @@ pub(crate) enum Write {
     Put(Payload, Scope),
     /// Nothing.
     Delete,
+    /// These writes alive there go, and the others stay.
+    Discard(BTreeSet<Dot>),
 }
 
 /// What becomes of concurrent writes that a put does not beat.
@@ -91,7 +93,7 @@ impl<D: Disk> Transaction<D> {
         match self.writes.get(&(coll, key.to_vec())) {
             Some(Write::Put(payload, _)) => self.value(payload).map(Some),
             Some(Write::Delete) => Ok(None),
-            None => {
+            Some(Write::Discard(_)) | None => {
                 let read = self.read(coll, key)?;
                 read.map(|read| self.value(&read.winner.payload)).transpose()
             }
@@ -146,6 +148,13 @@ impl<D: Disk> Transaction<D> {
     pub fn delete(&mut self, coll: CollId, key: &[u8]) -> Result<(), CommitError> {
         check_key(coll, key)?;
         self.set(coll, key, Write::Delete);
+        Ok(())
+    }
+
+    /// Takes away these of the writes alive at a key, and leaves the others.
+    pub fn discard(&mut self, coll: CollId, key: &[u8], dots: BTreeSet<Dot>) -> Result<(), CommitError> {
+        check_key(coll, key)?;
+        self.set(coll, key, Write::Discard(dots));
         Ok(())
     }
 
@@ -249,6 +258,8 @@ impl<D: Disk> Transaction<D> {
             match write {
                 Write::Put(payload, _) => found.insert(key.clone(), payload.clone()),
                 Write::Delete => found.remove(key),
+                // Until the commit it reads what is there: which write shows afterwards is for the views to say.
+                Write::Discard(_) => None,
             };
         }
         Ok(match order {

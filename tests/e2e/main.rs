@@ -8,6 +8,7 @@ mod full_disk;
 mod harness;
 mod http;
 mod imports;
+mod inbox;
 mod kills;
 mod ledger;
 mod meeting;

@@ -184,6 +184,14 @@ pub(super) async fn at_least(at: At, headers: &HeaderMap, timeout: Option<&str>)
     }
 }
 
+/// Work that reads much or waits for the owner, on a thread where that is allowed.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, crate::slot::Error> + Send + 'static,
+) -> Answer<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a task failed"))??)
+}
+
 pub(super) fn created<T>(body: T) -> (StatusCode, Json<T>) {
     (StatusCode::CREATED, Json(body))
 }

@@ -87,6 +87,10 @@ impl From<slot::Error> for Problem {
             E::Commit(error) => commit(&error, text),
             E::Replica(error) => replica(&error, text),
             E::NoKey => Problem::no_key(),
+            E::Settled { .. } => Problem::new(StatusCode::CONFLICT, "conflict-settled", text)
+                .cure("strandline conflicts lists what is open"),
+            E::Unsettled { ref id, .. } => Problem::new(StatusCode::CONFLICT, "conflict-unsettled", text)
+                .cure(format!("look at both sides and choose: strandline conflicts show {id}")),
             E::Precondition { .. } => {
                 Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", text)
                     .cure("read the key again and decide on what is there now")

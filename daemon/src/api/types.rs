@@ -4,7 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
+mod conflicts;
+
 pub use crate::keytext::Key;
+pub use conflicts::{Conflict, Resolve, Settled, Side};
 
 /// A value: text where it is UTF-8, else base64.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

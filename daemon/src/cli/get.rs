@@ -79,7 +79,7 @@ fn print_siblings(siblings: &[Sibling]) -> Result<(), Failure> {
 }
 
 /// The wall part of a hybrid time, as its writer's clock showed it.
-fn hlc_time(hlc: u64) -> String {
+pub(super) fn hlc_time(hlc: u64) -> String {
     let micros = i64::try_from((hlc >> 16) * 1000).unwrap_or(i64::MAX);
     time::format(micros).unwrap_or_else(|| hlc.to_string())
 }

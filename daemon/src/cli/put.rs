@@ -57,7 +57,8 @@ pub(crate) async fn run(global: &Global, arguments: PutArguments) -> Result<(), 
     print_line(&format!("written {} {}", arguments.target, arguments.key))
 }
 
-fn value(given: Option<String>, file: Option<&Path>) -> Result<Vec<u8>, Failure> {
+/// A value as it is given: in words, from standard input, or from a file.
+pub(super) fn value(given: Option<String>, file: Option<&Path>) -> Result<Vec<u8>, Failure> {
     if let Some(path) = file {
         return std::fs::read(path).map_err(|error| Failure::file("read", path, &error));
     }

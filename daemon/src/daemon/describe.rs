@@ -11,6 +11,7 @@ use sync::Status;
 use super::Daemon;
 use crate::api::types::{self, ClockState, Conflicts, Disk, Peer};
 use crate::clock;
+use crate::conflicts;
 use crate::metrics::Scrape;
 use crate::peers::{Error, Record};
 use crate::slot::{Report, Turn};
@@ -154,25 +155,21 @@ impl Daemon {
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             spaces: self.describe_spaces().await,
             peers: self.describe_peers().await,
-            conflicts: Conflicts { open: self.contested().await },
+            conflicts: Conflicts { open: self.open_conflicts().await },
             disk: disk(self.spaces.data()),
             clock: ClockState { now_ms, plausible: now_ms > PLAUSIBLE_MS },
             notices: self.notices.clone(),
         }
     }
 
-    /// Keys with more than one live write, over all spaces that are open.
-    async fn contested(&self) -> u64 {
+    /// Conflicts that nobody has settled, over all spaces that are open.
+    async fn open_conflicts(&self) -> u64 {
         let mut open = 0;
         for space in self.spaces.all() {
-            let Ok(snapshot) = space.slot.snapshot().await else { continue };
-            // Reading a large tree takes a while; the threads that serve go on meanwhile.
-            let counted = tokio::task::spawn_blocking(move || space.contested(&snapshot)).await;
-            match counted {
-                Ok(Ok(count)) => open += count,
-                // The space's own line says that its tree cannot be read.
-                Ok(Err(error)) => tracing::warn!(%error, "conflicts cannot be counted"),
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            match conflicts::count(&space).await {
+                Ok(count) => open += count,
+                // The space's own line says that it is not open, or that its tree cannot be read.
+                Err(error) => tracing::warn!(%error, "conflicts cannot be counted"),
             }
         }
         open
@@ -188,6 +185,9 @@ impl Daemon {
     pub(crate) async fn scrape(&self) -> Scrape {
         let mut spaces = Vec::new();
         for space in self.spaces.all() {
+            if let Ok(open) = conflicts::count(&space).await {
+                space.metrics.conflicts_open.set(i64::try_from(open).unwrap_or(i64::MAX));
+            }
             spaces.push((self.describe_space(&space).await, space.metrics.clone()));
         }
         Scrape { spaces, peers: self.describe_peers().await, disk: disk(self.spaces.data()) }

@@ -57,6 +57,20 @@ pub enum Error {
         /// The dot that was asked for.
         wanted: String,
     },
+    /// A conflict that is no more: somebody settled it, or wrote there since.
+    #[error("conflict {id} is not open: it was settled, or somebody wrote there since")]
+    Settled {
+        /// Its id.
+        id: String,
+    },
+    /// A conflict that this way of settling does not fit.
+    #[error("conflict {id}: {reason}")]
+    Unsettled {
+        /// Its id.
+        id: String,
+        /// Why it stays open.
+        reason: String,
+    },
     /// Nothing to delete.
     #[error("there is no such key")]
     NoKey,

@@ -64,6 +64,8 @@ pub struct Owner<D: Disk> {
     /// Commits made here that no Handle covers yet, and when they were made; the newest are enough for a figure.
     converging: VecDeque<(Dot, Time)>,
     is_flush_asked: bool,
+    /// How often it was opened: numbers of changes begin anew each time.
+    opens: u64,
 }
 
 /// What an owner says of itself.
@@ -98,6 +100,7 @@ impl<D: Disk> Owner<D> {
             seated: None,
             converging: VecDeque::new(),
             is_flush_asked: false,
+            opens: 0,
         };
         owner.reopen(now);
         owner
@@ -116,6 +119,11 @@ impl<D: Disk> Owner<D> {
             (None, Some((reason, _))) => Err(Error::Unavailable { reason: reason.clone() }),
             (None, None) => Err(Error::Closed),
         }
+    }
+
+    /// How often the space was opened: what counts from its opening is comparable only under one of these.
+    pub fn opens(&self) -> u64 {
+        self.opens
     }
 
     /// The open space, for a write: one that this device leaves or has left takes none, since nobody would get it.
@@ -310,6 +318,7 @@ impl<D: Disk> Owner<D> {
                 let note = live.replica.notes(membership::NOTE);
                 self.place = Membership::decode(note.as_deref());
                 self.live = Some(live);
+                self.opens += 1;
                 self.broken = None;
                 self.reopen_ms = REOPEN_MS;
             }
