@@ -157,7 +157,7 @@ impl Policy {
         }
     }
 
-    fn from_code(code: u64) -> Option<Policy> {
+    pub(crate) fn from_code(code: u64) -> Option<Policy> {
         Policy::NAMES.iter().map(|(policy, _)| *policy).find(|policy| *policy as u64 == code)
     }
 }

@@ -39,12 +39,30 @@ impl Total {
         };
         Some(Total { plus, minus })
     }
+
+    /// It with as much more; none where that is beyond what a writer can count to.
+    pub fn plus(&self, more: &Total) -> Option<Total> {
+        let plus = self.plus.checked_add(more.plus)?;
+        let minus = match (self.minus, more.minus) {
+            (None, None) => None,
+            (own, more) => Some(own.unwrap_or(0).checked_add(more.unwrap_or(0))?),
+        };
+        Some(Total { plus, minus })
+    }
 }
 
-/// The value of a counter with these live dots.
-pub fn sum(live: &[Live]) -> i128 {
-    let value = |total: Total| i128::from(total.plus) - i128::from(total.minus.unwrap_or(0));
-    live.iter().filter_map(|live| Total::of(&live.payload)).map(value).sum()
+/// The value of a counter that only grows; none where nobody has counted. A total that could fall is none of it.
+pub fn grown(live: &[Live]) -> Option<i128> {
+    sum(live, |total| total.minus.is_none().then_some(i128::from(total.plus)))
+}
+
+/// The value of a counter that also falls; none where nobody has counted.
+pub fn balance(live: &[Live]) -> Option<i128> {
+    sum(live, |total| Some(i128::from(total.plus) - i128::from(total.minus?)))
+}
+
+fn sum(live: &[Live], value: impl Fn(Total) -> Option<i128>) -> Option<i128> {
+    live.iter().filter_map(|live| value(Total::of(&live.payload)?)).reduce(|a, b| a + b)
 }
 
 fn one(bytes: &[u8]) -> Option<Total> {
@@ -82,5 +100,22 @@ mod tests {
         assert_eq!(total(12, None).minus(&total(9, None)), Some(total(3, None)));
         assert_eq!(total(12, Some(5)).minus(&Total::default()), Some(total(12, Some(5))));
         assert_eq!(total(12, Some(5)).minus(&total(12, Some(6))), None);
+        assert_eq!(total(9, None).plus(&total(3, None)), Some(total(12, None)));
+        assert_eq!(total(9, Some(1)).plus(&total(0, Some(3))), Some(total(9, Some(4))));
+        assert_eq!(total(u64::MAX, None).plus(&total(1, None)), None);
+    }
+
+    #[test]
+    fn counter_adds_up_what_each_writer_counted_in_its_own_form() {
+        let live = |total: Total, writer| Live {
+            dot: crate::id::Dot::new(crate::id::WriterId([writer; 24]), 1),
+            hlc: crate::clock::Hlc(1),
+            payload: Payload::Inline(total.encode()),
+        };
+        let grows = live(Total { plus: 7, minus: None }, 1);
+        let falls = live(Total { plus: 1, minus: Some(5) }, 2);
+        let both = [grows, falls];
+        assert_eq!((grown(&both), balance(&both)), (Some(7), Some(-4)));
+        assert_eq!((grown(&both[1..]), balance(&[])), (None, None));
     }
 }

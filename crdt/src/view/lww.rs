@@ -33,11 +33,16 @@ pub struct Reading<'a> {
 
 /// Reads a key; nothing lives under it if the key is absent.
 pub fn lww(live: &[Live]) -> Option<Reading<'_>> {
-    let mut by_rank: Vec<&Live> = live.iter().collect();
-    by_rank.sort_unstable_by_key(|live| std::cmp::Reverse(live.rank()));
-    let mut by_rank = by_rank.into_iter();
+    let mut by_rank = by_rank(live).into_iter();
     let winner = by_rank.next()?;
     Some(Reading { winner, losers: by_rank.collect() })
+}
+
+/// The live dots, the highest first.
+pub(crate) fn by_rank(live: &[Live]) -> Vec<&Live> {
+    let mut by_rank: Vec<&Live> = live.iter().collect();
+    by_rank.sort_unstable_by_key(|live| std::cmp::Reverse(live.rank()));
+    by_rank
 }
 
 /// What becomes of the losers of a key when somebody writes to it.

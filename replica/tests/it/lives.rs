@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crdt::view::counter::{Total, sum};
+use crdt::view::counter::{Total, balance};
 use crdt::view::lww::Live;
 use crdt::{Class, CollId, Descriptor, Policy, WriterId, system};
 use disk::MemoryDisk;
@@ -57,7 +57,7 @@ fn picture(replica: &Local) -> Picture {
     let mut sums = BTreeMap::new();
     for read in snapshot.scan(counter(), &KeyRange::all(), Order::Ascending).unwrap() {
         let read = read.unwrap();
-        sums.insert(read.key, sum(&[vec![read.winner], read.losers].concat()));
+        sums.insert(read.key, balance(&[vec![read.winner], read.losers].concat()).unwrap_or(0));
     }
     (values, sums)
 }

@@ -1,6 +1,6 @@
 //! What a cut takes from its author is written again by its net effect, once, and everybody agrees on it.
 
-use crdt::view::counter::{Total, sum};
+use crdt::view::counter::{Total, balance};
 use crdt::{Class, CollId, Descriptor, Policy, system};
 use disk::MemoryDisk;
 use replica::{CommitError, Grant, HomeWrite, ItemKind, KeyRange, Order};
@@ -33,7 +33,7 @@ pub(crate) fn counted(replica: &Local, name: &str) -> i128 {
     let snapshot = replica.snapshot();
     let read = snapshot.read(counter(), &key(name)).unwrap();
     let live = read.map(|read| [vec![read.winner], read.losers].concat());
-    sum(&live.unwrap_or_default())
+    balance(&live.unwrap_or_default()).unwrap_or(0)
 }
 
 /// A home, a device of which the home has what it wrote so far, and a peer; the last two know the home's base.

@@ -1,0 +1,89 @@
+//! All values that nobody has replaced, and what a writer has to have seen to replace them.
+
+use crate::codec::{Decoder, Encoder};
+use crate::commit::SUPERSEDES_MAX;
+use crate::error::{Error, Problem};
+use crate::id::{Dot, WriterId};
+use crate::view::lww::Live;
+
+/// What somebody saw at a key: given back with a write, it replaces exactly that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Context(Vec<Dot>);
+
+impl Context {
+    /// What a reader of these dots saw.
+    pub fn of(live: &[Live]) -> Context {
+        let mut dots: Vec<Dot> = live.iter().map(|live| live.dot).collect();
+        dots.sort_unstable();
+        Context(dots)
+    }
+
+    /// The dots it names, in order.
+    pub fn dots(&self) -> &[Dot] {
+        &self.0
+    }
+
+    /// What a write with this context supersedes where these dots are alive: what is gone already needs no superseding.
+    pub fn supersedes(&self, live: &[Live]) -> Vec<Dot> {
+        let seen = |dot: &Dot| self.0.binary_search(dot).is_ok();
+        let mut dots: Vec<Dot> = live.iter().map(|live| live.dot).filter(seen).collect();
+        dots.sort_unstable();
+        dots
+    }
+
+    /// Its bytes. Opaque to whoever carries them.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::with_capacity(4 + self.0.len() * 36);
+        out.array(self.0.len());
+        for dot in &self.0 {
+            out.array(2).bytes(&dot.writer.0).uint(dot.seq);
+        }
+        out.finish()
+    }
+
+    /// Reads one.
+    pub fn decode(bytes: &[u8]) -> Result<Context, Error> {
+        let mut from = Decoder::new(bytes);
+        let count = from.array_up_to(SUPERSEDES_MAX, "dots in a context")?;
+        let mut dots: Vec<Dot> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let at = from.position();
+            from.array_of(2)?;
+            let dot = Dot::new(WriterId(from.fixed()?), from.uint()?);
+            if dots.last().is_some_and(|last| *last >= dot) {
+                return Err(Error::encoding(at, Problem::Order));
+            }
+            dots.push(dot);
+        }
+        from.finish()?;
+        Ok(Context(dots))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Hlc;
+    use crate::commit::Payload;
+
+    fn live(writer: u8, seq: u64) -> Live {
+        let dot = Dot::new(WriterId([writer; 24]), seq);
+        Live { dot, hlc: Hlc(seq), payload: Payload::Inline(vec![writer]) }
+    }
+
+    #[test]
+    fn write_replaces_what_its_writer_saw_and_nothing_else() {
+        let seen = Context::of(&[live(3, 1), live(1, 4)]);
+        assert_eq!(seen.supersedes(&[live(1, 4), live(2, 9)]), [live(1, 4).dot]);
+        assert_eq!(Context::default().supersedes(&[live(1, 4)]), []);
+    }
+
+    #[test]
+    fn context_comes_back_and_other_spellings_are_refused() {
+        let seen = Context::of(&[live(3, 1), live(1, 4)]);
+        assert_eq!(Context::decode(&seen.encode()), Ok(seen.clone()));
+        let twice = Context(vec![live(1, 4).dot, live(1, 4).dot]);
+        assert!(Context::decode(&twice.encode()).is_err());
+        assert!(Context::decode(&[&seen.encode()[..], &[0]].concat()).is_err());
+    }
+}
