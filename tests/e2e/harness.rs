@@ -345,10 +345,16 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 
 /// Waits until all have the same version and roots and no tail; that space.
 pub(crate) fn agree(daemons: &[&Daemon]) -> Value {
+    agree_on("telemetry", daemons)
+}
+
+/// The same of a space of another name.
+pub(crate) fn agree_on(space: &str, daemons: &[&Daemon]) -> Value {
     let mut last = Vec::new();
     let started = Instant::now();
     loop {
-        let spaces: Vec<Value> = daemons.iter().map(|daemon| daemon.space()).collect();
+        let spaces: Vec<Value> =
+            daemons.iter().map(|daemon| daemon.json(&["space", "show", space])).collect();
         let figures =
             |space: &Value| ["id", "version", "data_root", "vv_root"].map(|name| space[name].to_string());
         let is_equal = spaces.iter().all(|space| figures(space) == figures(&spaces[0]));
