@@ -15,8 +15,8 @@ use crate::replica::{Committed, Replica};
 use crate::tail::Place;
 use crate::transaction::{Transaction, Write};
 
-/// Longest commit made here: it travels whole in one frame, with room for its seal and the frame's own lists.
-pub const COMMIT_SENT_MAX: usize = sync::FRAME_LEN_MAX - (256 << 10);
+/// Longest commit made here, counted before it has its deps and superseded dots.
+pub const COMMIT_SENT_MAX: usize = crdt::commit::COMMIT_LEN_MAX - (256 << 10);
 
 /// Everything a new commit's header says beside what its writer's chain decides.
 pub(crate) struct Draft {

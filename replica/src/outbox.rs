@@ -15,7 +15,10 @@ use crate::replica::Replica;
 use crate::tail::Place;
 
 /// Most bytes of commits in a unit, whatever was asked for: what one frame holds with its seals.
-const UNIT_LEN_MAX: usize = sync::FRAME_LEN_MAX - (128 << 10);
+const FRAME_LEN: usize = sync::FRAME_LEN_MAX - (128 << 10);
+
+/// Most of a unit that cannot end sooner: it travels in pieces.
+const PIECES_LEN: usize = sync::frame::UNIT_LEN_MAX - (128 << 10);
 
 /// What one commit costs in a frame beside its own bytes.
 const COMMIT_COST: usize = 8;
@@ -164,7 +167,7 @@ impl Unit {
         let commits_len = self.len - self.blobs_len + next.len as usize + COMMIT_COST;
         if self.commits.len() == COMMITS_MAX
             || self.blobs_len > BLOBS_LEN_MAX / 2
-            || commits_len > UNIT_LEN_MAX
+            || commits_len > if self.sealed.is_some() { FRAME_LEN } else { PIECES_LEN }
         {
             return !self.commits.is_empty();
         }

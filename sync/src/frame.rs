@@ -1,8 +1,7 @@
 //! Every message of a session: its number, its bytes, and the limit on each.
 //!
 //! A frame is `u32 length | u8 number | payload`, the length counting the payload alone. The payload is one
-//! array of the CBOR subset of `crdt::codec`; whatever decodes encodes back to the same bytes. Number 19 (Piece)
-//! is reserved: this version neither sends nor takes it.
+//! array of the CBOR subset of `crdt::codec`; whatever decodes encodes back to the same bytes.
 //!
 //! All frames of one space travel on one stream, so no frame names a stream or session.
 
@@ -11,14 +10,18 @@ mod commits;
 mod fork;
 mod greet;
 mod nodes;
+mod piece;
 mod propose;
 mod reader;
 
 pub use close::{Beat, Bye, ByeCode, Join, Joined};
 pub use commits::{Ack, Commits, DETAIL_LEN_MAX, Nack, NackCode};
 pub use fork::{ForkFrame, Shown};
-pub use greet::{Cover, CoverRow, FEATURE_FORKS, FEATURE_PROPOSALS, Hello, Mode, Open, Yours};
+pub use greet::{
+    Cover, CoverRow, FEATURE_FORKS, FEATURE_PIECES, FEATURE_PROPOSALS, Hello, Mode, Open, Yours,
+};
 pub use nodes::{BlobData, BlobWant, Data, HandleFrame, Missing, Want};
+pub use piece::{PIECE_LEN_MAX, Piece, Pieces, pieces_of};
 pub use propose::{Decided, Outcome, Propose, Refused};
 pub use reader::FrameReader;
 
@@ -31,6 +34,9 @@ pub const PROTO: u64 = 1;
 
 /// Largest frame, header included: what a receiver must be ready to hold for a peer it has not yet believed.
 pub const FRAME_LEN_MAX: usize = 4 << 20;
+
+/// Largest unit of commits, which travels in pieces where no frame holds it: the largest commit, and room for its seal.
+pub const UNIT_LEN_MAX: usize = crdt::commit::COMMIT_LEN_MAX + (128 << 10);
 
 /// Length and number, ahead of each payload.
 pub const HEADER_LEN: usize = 5;
@@ -81,6 +87,7 @@ pub enum Frame {
     Bye(Bye),
     Join(Join),
     Joined(Joined),
+    Piece(Piece),
 }
 
 /// The payload of one kind of frame.
@@ -132,6 +139,7 @@ frames! {
     Hello(Hello), Open(Open), Cover(Cover), Commits(Commits), Ack(Ack), Nack(Nack), Handle(HandleFrame),
     Want(Want), Data(Data), Missing(Missing), BlobWant(BlobWant), BlobData(BlobData), Fork(ForkFrame), Beat(Beat),
     Propose(Propose), Result(Decided), Bye(Bye), Join(Join), Joined(Joined),
+    Piece(Piece),
 }
 
 impl Frame {

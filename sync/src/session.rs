@@ -14,7 +14,9 @@ pub use status::{End, EndedBy, State, Status};
 
 use crdt::{DeviceId, Handle, Time};
 
-use crate::frame::{Beat, Bye, ByeCode, FEATURE_FORKS, FEATURE_PROPOSALS, FRAME_LEN_MAX, Hello, PROTO};
+use crate::frame::{
+    Beat, Bye, ByeCode, FEATURE_FORKS, FEATURE_PIECES, FEATURE_PROPOSALS, FRAME_LEN_MAX, Hello, PROTO,
+};
 use crate::{Error, Frame, FrameReader, Store};
 
 use beat::Pulse;
@@ -255,6 +257,7 @@ impl Session {
             _ if !self.peer.is_open() => return Err(self.unexpected(number)),
             Frame::Cover(cover) => return self.handle_cover(now, cover, store),
             Frame::Commits(commits) => return self.handle_commits(now, commits, store),
+            Frame::Piece(piece) => return self.handle_piece(now, piece, store),
             Frame::Ack(ack) => return self.handle_ack(ack, store),
             Frame::Nack(nack) => return self.handle_nack(nack),
             Frame::Handle(handle) => return self.handle_offer(now, handle.0, store),
@@ -341,7 +344,7 @@ impl Session {
             proto: PROTO,
             device: self.local.device,
             instance: self.local.instance,
-            features: FEATURE_FORKS | FEATURE_PROPOSALS,
+            features: FEATURE_FORKS | FEATURE_PROPOSALS | FEATURE_PIECES,
             frame_max: FRAME_LEN_MAX as u64,
             wall: now,
         })

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::harness::{Daemon, PROGRAM, Place, home, joined};
+use super::harness::{Daemon, PROGRAM, Place, agree, home, joined, until};
 use super::series::Series;
 
 /// How often the power is cut in the middle of an import.
@@ -141,4 +141,32 @@ fn repeated_keys_follow_on_duplicate() {
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
     let error = home.fails(4, &command);
     assert!(error["message"].as_str().expect("a message").contains("r.ndjson:2: "), "{error}");
+}
+
+#[test]
+fn a_batch_of_a_hundred_thousand_rows_is_one_transaction_everywhere() {
+    const ROWS: usize = 100_000;
+    let place = Place::new("import-whole");
+    let home = home(&place);
+    let device = joined(&place, "device", &home);
+    agree(&[&home, &device]);
+    let rows: String = (0..ROWS).map(|n| format!("row {n},{n}\n")).collect();
+    let file = place.file("rows.csv", &format!("name,number\n{rows}"));
+    let import = std::thread::scope(|scope| {
+        let import = scope.spawn(|| {
+            let file = file.to_str().expect("text");
+            let batch = ROWS.to_string();
+            device.ok(&["import", "telemetry/readings", file, "--key", "name", "--batch", &batch])
+        });
+        let mut counts = std::collections::BTreeSet::new();
+        until("all rows are at the home", || {
+            let count = home.count("telemetry/readings");
+            counts.insert(count);
+            (count == ROWS).then_some(())
+        });
+        assert!(counts.iter().all(|count| [0, ROWS].contains(count)), "half a transaction: {counts:?}");
+        import.join().expect("the import ends well")
+    });
+    assert!(import.starts_with("100,000 rows"), "{import}");
+    agree(&[&home, &device]);
 }

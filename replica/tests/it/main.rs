@@ -14,6 +14,7 @@ mod forks;
 mod full;
 mod hermitage;
 mod hostile;
+mod large;
 mod lives;
 mod notes;
 mod regressions;

@@ -11,6 +11,9 @@ pub const FEATURE_FORKS: u64 = 1;
 /// The bit of who takes frame 13 and answers it.
 pub const FEATURE_PROPOSALS: u64 = 2;
 
+/// It takes units of commits in pieces.
+pub const FEATURE_PIECES: u64 = 4;
+
 /// Frame 0, the first on each stream: who speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {

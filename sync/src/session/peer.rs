@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crdt::{Handle, Time, WriterId};
 
 use super::Config;
-use crate::frame::{FEATURE_FORKS, Hello, Mode};
+use crate::frame::{FEATURE_FORKS, FEATURE_PIECES, Hello, Mode};
 use crate::{Error, Store};
 
 /// Writers of one peer that a session remembers: some 25 MiB at most.
@@ -78,6 +78,11 @@ impl Peer {
     /// Whether it knows the frame about forks.
     pub(super) fn speaks_of_forks(&self) -> bool {
         self.hello.as_ref().is_some_and(|hello| hello.features & FEATURE_FORKS != 0)
+    }
+
+    /// Whether it takes a unit of commits that no frame holds.
+    pub(super) fn takes_pieces(&self) -> bool {
+        self.hello.as_ref().is_some_and(|hello| hello.features & FEATURE_PIECES != 0)
     }
 
     pub(super) fn is_open(&self) -> bool {

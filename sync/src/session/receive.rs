@@ -6,7 +6,9 @@ use crdt::{Time, WriterId};
 
 use super::Session;
 use super::peer::ROW_LEN;
-use crate::frame::{Ack, BLOBS_LEN_MAX, BlobData, Commits, DETAIL_LEN_MAX, Nack, NackCode, ROWS_MAX};
+use crate::frame::{
+    Ack, BLOBS_LEN_MAX, BlobData, Commits, DETAIL_LEN_MAX, Nack, NackCode, Piece, Pieces, ROWS_MAX,
+};
 use crate::store::{Accepted, Incoming, Refusal};
 use crate::{Error, Frame, Store};
 
@@ -19,6 +21,8 @@ pub(super) struct Receiver {
     /// Blobs pushed ahead of the Commits that name them.
     blobs: Vec<Vec<u8>>,
     blobs_len: usize,
+    /// A unit that comes in pieces, as far as it has come.
+    pieces: Pieces,
     /// Writers whose commits were handed to the store and are not yet acknowledged as far as they came.
     owed: BTreeMap<WriterId, Owed>,
     nacks: VecDeque<Nack>,
@@ -35,7 +39,13 @@ struct Owed {
 
 impl Receiver {
     pub(super) fn new() -> Receiver {
-        Receiver { blobs: Vec::new(), blobs_len: 0, owed: BTreeMap::new(), nacks: VecDeque::new() }
+        Receiver {
+            blobs: Vec::new(),
+            blobs_len: 0,
+            pieces: Pieces::default(),
+            owed: BTreeMap::new(),
+            nacks: VecDeque::new(),
+        }
     }
 
     /// Keeps a pushed blob for the Commits that follow.
@@ -54,7 +64,10 @@ impl Receiver {
 
     /// Bytes kept, roughly.
     pub(super) fn held_len(&self) -> usize {
-        self.blobs_len + self.owed.len() * ROW_LEN + self.nacks.len() * (ROW_LEN + DETAIL_LEN_MAX)
+        self.blobs_len
+            + self.pieces.held_len()
+            + self.owed.len() * ROW_LEN
+            + self.nacks.len() * (ROW_LEN + DETAIL_LEN_MAX)
     }
 
     pub(super) fn next_nack(&mut self) -> Option<Frame> {
@@ -75,6 +88,19 @@ impl Receiver {
 }
 
 impl Session {
+    /// A piece of a unit; the last one makes it whole.
+    pub(super) fn handle_piece(
+        &mut self,
+        now: Time,
+        piece: Piece,
+        store: &mut impl Store,
+    ) -> Result<(), Error> {
+        match self.receiver.pieces.take(piece)? {
+            Some(unit) => self.handle_commits(now, unit, store),
+            None => Ok(()),
+        }
+    }
+
     /// A unit: to the store whole, then owed an Ack, a Cover or a Nack.
     pub(super) fn handle_commits(
         &mut self,
@@ -82,6 +108,9 @@ impl Session {
         frame: Commits,
         store: &mut impl Store,
     ) -> Result<(), Error> {
+        if self.receiver.pieces.is_within() {
+            return Err(Error::Unexpected { frame: 3, state: "within a unit in pieces" });
+        }
         let mut ends = BTreeMap::new();
         for commit in &frame.commits {
             ends.insert(commit.dot().writer, commit.dot().seq);

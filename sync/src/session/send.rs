@@ -8,7 +8,7 @@ use super::peer::{ROW_LEN, WRITERS_MAX};
 use super::{Config, Session};
 use crate::frame::{
     Ack, BLOB_INLINE_MAX, BLOB_LEN_MAX, BLOBS_LEN_MAX, BLOBS_MAX, BlobData, Commits, FRAME_LEN_MAX,
-    HandleFrame, Mode, Nack, NackCode,
+    HandleFrame, Mode, Nack, NackCode, UNIT_LEN_MAX, pieces_of,
 };
 use crate::store::{Offer, Outgoing};
 use crate::{Error, Frame, Store};
@@ -21,8 +21,11 @@ const PAUSE_MAX_MS: u64 = 30_000;
 /// Refused commits whose reason is kept.
 const DETAILS_MAX: usize = 1_024;
 
-/// Room that is kept in a frame for what is not commits: array heads and seals of 256 writers.
-const COMMITS_LEN_MAX: usize = FRAME_LEN_MAX - (64 << 10);
+/// Room that is kept for what is not commits: array heads and seals of 256 writers.
+const REST_LEN: usize = 64 << 10;
+
+/// Bytes of commits that one frame holds.
+const COMMITS_LEN_MAX: usize = FRAME_LEN_MAX - REST_LEN;
 
 /// The sending half: what is under way to the peer.
 #[derive(Debug)]
@@ -190,12 +193,14 @@ impl Sender {
         self.paused_until.is_some() || self.flying_len >= config.window_len
     }
 
-    /// Puts a unit in the air: large blobs first, then the commits with what else fits.
-    fn launch(&mut self, outgoing: Outgoing) -> Result<(), Error> {
+    /// Puts a unit in the air: large blobs first, then the commits with what else fits; in pieces, where a peer that
+    /// takes them is sent more than a frame holds.
+    fn launch(&mut self, outgoing: Outgoing, takes_pieces: bool) -> Result<(), Error> {
         let commits_len: usize = outgoing.commits.iter().map(|commit| commit.encoded().len() + 8).sum();
         let blobs_len: usize = outgoing.blobs.iter().map(Vec::len).sum();
         let is_blob_too_large = outgoing.blobs.iter().any(|blob| blob.len() > BLOB_LEN_MAX);
-        if commits_len > COMMITS_LEN_MAX || blobs_len > BLOBS_LEN_MAX || is_blob_too_large {
+        let len_max = if takes_pieces { UNIT_LEN_MAX - REST_LEN } else { COMMITS_LEN_MAX };
+        if commits_len > len_max || blobs_len > BLOBS_LEN_MAX || is_blob_too_large {
             return Err(Error::Unsendable { len: commits_len + blobs_len });
         }
         let mut ends = BTreeMap::new();
@@ -207,7 +212,7 @@ impl Sender {
         let len = commits_len + blobs_len;
         self.flying.push_back(Flight { ends, len });
         self.flying_len += len;
-        let mut room = COMMITS_LEN_MAX - commits_len;
+        let mut room = COMMITS_LEN_MAX.saturating_sub(commits_len);
         let mut inline = Vec::new();
         for blob in outgoing.blobs {
             if blob.len() <= BLOB_INLINE_MAX && blob.len() + 8 <= room && inline.len() < BLOBS_MAX {
@@ -218,7 +223,12 @@ impl Sender {
             }
         }
         let (commits, seals) = (outgoing.commits, outgoing.seals);
-        self.unit.push_back(Frame::Commits(Commits { commits, blobs: inline, seals }));
+        let unit = Commits { commits, blobs: inline, seals };
+        if commits_len > COMMITS_LEN_MAX {
+            self.unit.extend(pieces_of(&unit).into_iter().map(Frame::Piece));
+        } else {
+            self.unit.push_back(Frame::Commits(unit));
+        }
         Ok(())
     }
 }
@@ -236,7 +246,7 @@ impl Session {
         let outgoing = store.next_commits(&self.sender.sent, self.config.unit_len)?;
         self.sender.is_drained = outgoing.commits.is_empty();
         if !self.sender.is_drained {
-            self.sender.launch(outgoing)?;
+            self.sender.launch(outgoing, self.peer.takes_pieces())?;
         }
         Ok(self.sender.next_of_unit())
     }

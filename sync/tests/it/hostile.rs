@@ -2,7 +2,7 @@
 
 use btree::{Hash, Kind};
 use crdt::Time;
-use sync::frame::{BlobData, Data, HASHES_MAX, HEADER_LEN, Hello, Want};
+use sync::frame::{BlobData, Data, HASHES_MAX, HEADER_LEN, Hello, PIECE_LEN_MAX, Piece, UNIT_LEN_MAX, Want};
 use sync::{ByeCode, Config, Error, Frame, Reception, Role, Session};
 
 use crate::model::{Model, SPACE, device};
@@ -68,7 +68,11 @@ fn a_hello_of_another_protocol_is_told_by_its_number_whatever_else_it_says() {
 
 #[test]
 fn a_commit_of_another_format_ends_the_session_as_another_version() {
-    let Some(Frame::Joined(joined)) = samples::all().pop() else { panic!("the frame of the join") };
+    let joined = samples::all().into_iter().find_map(|frame| match frame {
+        Frame::Joined(joined) => Some(joined),
+        _ => None,
+    });
+    let joined = joined.expect("the frame of the join");
     let mut bytes = Frame::Joined(joined).encode()[HEADER_LEN..].to_vec();
     // The genesis is a byte string in the frame: two bytes of head, then its array, then its format.
     assert_eq!(bytes[1..5], [0x58, bytes[2], 0x87, 1]);
@@ -257,4 +261,25 @@ fn texts_of_refusals_are_kept_up_to_a_limit() {
     let nacks = session.status(&model).nacks;
     assert_eq!((nacks.len(), nacks.iter().filter(|nack| !nack.detail.is_empty()).count()), (5_000, 1_024));
     assert!(session.held_len() < 2 << 20, "{}", session.held_len());
+}
+
+#[test]
+fn pieces_that_make_no_unit_are_refused_before_they_are_gathered() {
+    let piece = |rest: u64, len: usize| Frame::Piece(Piece { rest, bytes: vec![7; len] });
+    let max = UNIT_LEN_MAX as u64;
+    let refused = |frames: Vec<Frame>| {
+        let (error, _) = check(&after_greeting(frames));
+        error
+    };
+    let error = refused(vec![piece(max, PIECE_LEN_MAX)]);
+    assert!(matches!(error, Error::TooLarge { frame: 19, .. }), "{error}");
+    let error = refused(vec![piece(2 << 20, PIECE_LEN_MAX), piece(2 << 20, PIECE_LEN_MAX)]);
+    assert!(matches!(error, Error::Unexpected { frame: 19, .. }), "{error}");
+    let error = refused(vec![piece(9, PIECE_LEN_MAX), piece(0, 9)]);
+    assert!(matches!(error, Error::Malformed { frame: 19, .. }), "{error}");
+    let unit = samples::all().into_iter().find(|frame| matches!(frame, Frame::Commits(_)));
+    let error = refused(vec![piece(9, PIECE_LEN_MAX), unit.expect("a sample")]);
+    assert!(matches!(error, Error::Unexpected { frame: 3, .. }), "{error}");
+    let short = Frame::Piece(Piece { rest: 5, bytes: vec![7] }).encode();
+    assert!(matches!(Frame::decode(19, &short[HEADER_LEN..]), Err(Error::Malformed { .. })));
 }

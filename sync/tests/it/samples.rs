@@ -9,7 +9,7 @@ use crdt::{
 };
 use sync::frame::{
     Ack, Beat, BlobData, BlobWant, Bye, Commits, Cover, CoverRow, Data, Decided, ForkFrame, HandleFrame,
-    Hello, Join, Joined, Missing, Mode, Nack, Open, Outcome, Propose, Refused, Want, Yours,
+    Hello, Join, Joined, Missing, Mode, Nack, Open, Outcome, Piece, Propose, Refused, Want, Yours,
 };
 use sync::{ByeCode, Frame, NackCode, Offer, Store};
 
@@ -188,5 +188,6 @@ pub(crate) fn all() -> Vec<Frame> {
     frames.push(Frame::Bye(Bye { code: ByeCode::Busy, retry_after_ms: 60_000 }));
     frames.push(Frame::Join(Join { space: SPACE, device_key: device(1).public(), proof: [0x55; 32] }));
     frames.push(Frame::Joined(Joined { genesis: genesis(), ring: Vec::new(), handle }));
+    frames.push(Frame::Piece(Piece { rest: 0, bytes: vec![0x77; 3] }));
     frames
 }
