@@ -165,10 +165,10 @@ fn commit_is_one_step_for_readers() {
 }
 
 #[test]
-fn what_no_frame_can_carry_is_refused_and_changes_nothing() {
+fn what_is_too_large_for_one_commit_is_refused_and_changes_nothing() {
     let mut replica = replica();
     let mut tx = replica.begin();
-    for n in 0..5000 {
+    for n in 0..17_000 {
         tx.put(coll(), &key(&format!("{n}")), &[7; 1000]).unwrap();
     }
     let error = replica.commit(NOW, tx, Class::Normal).unwrap_err();
