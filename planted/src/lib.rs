@@ -71,6 +71,24 @@ bugs! {
         PublishBeforeValidate "publish before validate",
         /// A commit names heads of less urgent classes.
         DepsAcrossClasses "deps across classes",
+        /// A transaction's reads are held against what is visible, and not against what is pending.
+        ValidateVisible "validate against visible",
+        /// The checksum of a record says nothing of its segment.
+        UnseededChecksum "unseeded record checksum",
+        /// A peer hears of what no flush covers.
+        SendBeforeFlush "send before flush",
+        /// Dropped commits are written again as they were.
+        ReissueCommits "re-issue commits instead of net effect",
+        /// What is written again has the time of now.
+        ReissueNow "fresh time in a re-issue",
+        /// What was written again counts although its manifest never came.
+        KeepOrphanBatch "keep a re-issue batch whose manifest never came",
+        /// Local stays as it is, whoever a new Handle cuts.
+        AlwaysSteady "steady adoption although a cut changed",
+        /// A home takes commits that a proof it knows has ended.
+        AdmitPastFork "home admits past a known fork",
+        /// A peer is told that its commits are invalid where there is no room for them.
+        NackForRoom "nack for want of room",
     }
     HAND_OFF {
         /// A caller is answered before readers see what it wrote.
@@ -113,3 +131,23 @@ mod switch {
 }
 
 pub use switch::*;
+
+#[cfg(test)]
+mod tests {
+    use super::Bug;
+
+    /// The names in the table of bugs that the simulator finds.
+    fn documented() -> Vec<&'static str> {
+        let text = include_str!("../../docs/testing.md");
+        let (_, section) = text.split_once("\n## Planted bugs\n").expect("the section is there");
+        let (_, table) = section.split_once("| --- | --- | --- |\n").expect("it has a table");
+        let rows = table.lines().take_while(|line| line.starts_with("| "));
+        rows.map(|row| row.split(" | ").next().expect("a row has cells")[2..].trim()).collect()
+    }
+
+    #[test]
+    fn each_bug_has_its_row_in_the_documentation() {
+        let names: Vec<&str> = Bug::SIMULATOR.iter().map(|bug| bug.name()).collect();
+        assert_eq!(names, documented());
+    }
+}

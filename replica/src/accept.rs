@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use btree::{Hash, Kind};
-use crdt::{BlobRef, Commit, DeviceId, Dot, Seal, Time, Tip, WriterId, system};
+use crdt::{BlobRef, Commit, DeviceId, Dot, Proofs, Seal, Time, Tip, WriterId, system};
 use disk::Disk;
 use planted::Bug;
 use sync::frame::BLOB_LEN_MAX;
@@ -71,10 +71,15 @@ impl<D: Disk> Replica<D> {
             // What is proven meanwhile may change what is ready.
             if self.learn_taken_back(now, &incoming)? { self.check_unit(&incoming) } else { Ok(checked) }
         });
+        let first = incoming.commits.first().map(|commit| commit.dot());
         let taken = checked.and_then(|checked| self.take_unit(now, checked, incoming.seals));
         match taken {
             Ok(()) => Ok(Accepted::Stored),
             Err(Turned::NotReady) => Ok(Accepted::NotReady),
+            Err(Turned::Failed(error)) if planted::is(Bug::NackForRoom) && error.is_full() => {
+                let Dot { writer, seq } = first.expect("a unit has a commit");
+                Err(Refusal { writer, seq, code: NackCode::Invalid, detail: error.to_string() })
+            }
             // A failure here is no fault of the peer's, who sends again. Nothing was taken; a replica that stopped says
             // so at the owner's next flush.
             Err(Turned::Failed(error)) => {
@@ -91,7 +96,10 @@ impl<D: Disk> Replica<D> {
         for bytes in &incoming.blobs {
             checked.blobs.insert(self.pending.salt.hash(Kind::Chunk, bytes), bytes.clone());
         }
-        let cuts = self.pending.cuts()?;
+        let (nothing, mut cuts) = (Proofs::default(), self.pending.cuts()?);
+        if planted::is(Bug::AdmitPastFork) && self.ring.key_for(u64::MAX) == self.device.public() {
+            cuts.proofs = &nothing;
+        }
         for commit in &incoming.commits {
             self.check_commit(&mut checked, &cuts, commit)?;
         }

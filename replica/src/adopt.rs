@@ -192,7 +192,7 @@ impl<D: Disk> Replica<D> {
         if is_compared && roots.data != Hash(handle.data_root) {
             return Err(Error::Divergence { version: handle.version, root: "data" });
         }
-        let is_steady = self.is_steady(&handle, &fresh, &covered)?;
+        let is_steady = planted::is(Bug::AlwaysSteady) || self.is_steady(&handle, &fresh, &covered)?;
         let places = self.log_home_commits(&covered.new_home)?;
         if !is_steady {
             self.rebuild_on(now, handle, fresh, &covered.new_home)?;

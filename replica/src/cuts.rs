@@ -92,7 +92,7 @@ pub(crate) enum Unauthorised {
 pub(crate) struct Cuts<'a, D: Disk> {
     source: Source<'a, D>,
     roots: Roots,
-    proofs: &'a Proofs,
+    pub(crate) proofs: &'a Proofs,
     floor: u64,
 }
 

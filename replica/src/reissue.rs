@@ -15,6 +15,7 @@ use crdt::{
     Supersede, Tip, WriterId,
 };
 use disk::Disk;
+use planted::Bug;
 
 use crate::cuts::live_in;
 use crate::drops::{Dropped, Reason, Sorted};
@@ -95,7 +96,11 @@ impl<D: Disk> Replica<D> {
                 reissue.set_aside(*kind, reason, commit);
                 continue;
             }
-            let Some(mutations) = self.net(&effect, &commit)? else {
+            let net = match planted::is(Bug::ReissueCommits) {
+                true => Some(commit.body().mutations.clone()),
+                false => self.net(&effect, &commit)?,
+            };
+            let Some(mutations) = net else {
                 reissue.set_aside(ItemKind::Orphaned, "what it counted is not known", commit);
                 continue;
             };
@@ -107,7 +112,7 @@ impl<D: Disk> Replica<D> {
                 Entry::Vacant(vacant) => vacant.insert(self.successor(dropped, &mut reissue)?),
             };
             let key = self.device.public();
-            reissue.commits.push(successor.write(&commit, handle.version, key, mutations)?);
+            reissue.commits.push(successor.write(&commit, handle, key, mutations)?);
         }
         Ok(reissue)
     }
@@ -282,7 +287,7 @@ impl Successor {
     fn write(
         &mut self,
         old: &Commit,
-        base: u64,
+        base: &Handle,
         device_key: [u8; 32],
         mutations: Vec<Mutation>,
     ) -> Result<Commit, Error> {
@@ -291,7 +296,8 @@ impl Successor {
             writer: self.writer,
             seq: self.tip.seq + 1,
             prev: self.tip.id,
-            base,
+            base: base.version,
+            hlc: if planted::is(Bug::ReissueNow) { base.hlc.max(old.header().hlc) } else { old.header().hlc },
             open: (self.tip.seq == 0).then_some(open),
             ..old.header().clone()
         };

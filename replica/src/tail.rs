@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crdt::{CommitId, Dot, WriterId};
+use planted::Bug;
 use wal::Position;
 
 /// The commits that no adopted Handle covers, by writer, and the home commits still in the log.
@@ -76,6 +77,9 @@ impl WriterTail {
 
     /// The last visible number and its id.
     pub(crate) fn visible(&self) -> Option<(u64, CommitId)> {
+        if planted::is(Bug::SendBeforeFlush) {
+            return Some((self.last(), self.tip));
+        }
         self.visible
     }
 

@@ -87,6 +87,8 @@ struct Life {
     pending: Vec<usize>,
     history: Vec<Span<Transaction>>,
     moment: u64,
+    /// The log was flushed up to here.
+    flushed: u64,
     opens: u64,
     figures: Figures,
 }
@@ -128,6 +130,7 @@ impl Life {
             pending: Vec::new(),
             history: Vec::new(),
             moment: 0,
+            flushed: 0,
             opens: 0,
             figures: Figures::default(),
         }
@@ -171,17 +174,21 @@ impl Life {
         let Some(index) = self.any_client() else { return Ok(()) };
         let name = format!("k{}", self.random.below(NAMES));
         // Now and then a value that does not fit into a commit.
-        let padding = if self.random.below(10) == 0 { 1500 } else { 0 };
-        let value = format!("v{}{}", self.moment, ".".repeat(padding));
+        let padding = match self.random.below(10) {
+            0 => ".".repeat(1500),
+            1 | 2 => self.forged(),
+            _ => String::new(),
+        };
+        let value = format!("v{}{padding}", self.moment);
         let (from, to) = (self.random.below(NAMES), self.random.below(NAMES + 1));
         let (from, to) = (format!("k{}", from.min(to)), format!("k{}", from.max(to)));
         let limit = 1 + self.random.below(4) as usize;
         let Client { transaction, steps, .. } = &mut self.clients[index];
         let step = match self.random.below(10) {
-            0..4 => get(transaction, self.coll, name)?,
-            4..6 => scan(transaction, self.coll, (from, to), self.random.coin(), limit)?,
-            6..9 => {
-                let put = transaction.put(self.coll, &plain(&name), value.as_bytes());
+            0..3 => get(transaction, self.coll, name)?,
+            3..6 => scan(transaction, self.coll, (from, to), self.random.coin(), limit)?,
+            6..8 => {
+                let put = transaction.put(self.coll, &plain(&name), &bytes(&value));
                 put.expect("a good key and a small value");
                 Step::Put(name, value)
             }
@@ -192,6 +199,22 @@ impl Life {
         };
         steps.push(step);
         Ok(())
+    }
+
+    /// What looks like records of the log that know of flushes behind the last one there was: whoever reads a log behind
+    /// its torn tail must not take them for any.
+    fn forged(&self) -> String {
+        let record = |n: u64| {
+            let mut header = [0; 30];
+            (header[4], header[5]) = (1, 3);
+            header[6..14].copy_from_slice(&(1u64 << 40).to_be_bytes());
+            // Each lies 30 bytes behind the one before it, and may not know more than there is.
+            header[14..22].copy_from_slice(&(self.flushed + 1 + 20 * n).to_be_bytes());
+            let checksum = crc32c::crc32c(&header[..26]);
+            header[26..].copy_from_slice(&checksum.to_be_bytes());
+            header
+        };
+        text((0..50).flat_map(record).collect())
     }
 
     fn any_client(&mut self) -> Option<usize> {
@@ -241,7 +264,7 @@ impl Life {
     }
 
     fn flush(&mut self) -> Result<(), Gone> {
-        self.running.0.flush().map_err(|_| Gone)?;
+        self.flushed = self.running.0.flush().map_err(|_| Gone)?.position.0;
         let group = self.pending.len() as u64;
         self.figures.committed += group;
         self.figures.grouped += if group > 1 { group } else { 0 };
@@ -268,7 +291,8 @@ impl Life {
         self.figures.moves += 1;
         let now = self.now();
         let (replica, home) = &mut self.running;
-        home.batch(replica, now, &mut self.registry).map(drop).map_err(|_| Gone)
+        home.batch(replica, now, &mut self.registry).map_err(|_| Gone)?;
+        self.flush()
     }
 
     fn plan(&mut self, faults: Faults) -> Result<(), Gone> {
@@ -348,9 +372,9 @@ impl Life {
     }
 }
 
-/// Small enough that state is folded into trees and changes are forgotten.
+/// Small enough that state is folded into trees, that changes are forgotten and that the log has many segments.
 fn limits() -> Limits {
-    Limits { overlay_entries: 16, changes: 6, ..Limits::default() }
+    Limits { overlay_entries: 16, changes: 4, segment_bytes: 1 << 10, ..Limits::default() }
 }
 
 fn open_home(
@@ -370,8 +394,13 @@ fn plain(name: &str) -> Vec<u8> {
     key::plain(name.as_bytes())
 }
 
+/// A value as a person sees it: a letter for each byte, whatever it is.
 fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).expect("clients write text")
+    bytes.into_iter().map(char::from).collect()
+}
+
+fn bytes(text: &str) -> Vec<u8> {
+    text.chars().map(|letter| u8::try_from(letter).expect("a letter for each byte")).collect()
 }
 
 fn get(transaction: &mut replica::Transaction<MemoryDisk>, coll: CollId, name: String) -> Result<Step, Gone> {

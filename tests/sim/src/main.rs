@@ -8,6 +8,8 @@ use sim::small::Bounds;
 
 use given::{Given, LIMITS, typed};
 use many::Until;
+#[cfg(feature = "planted")]
+use rustix::time::ClockId;
 
 mod given;
 mod many;
@@ -23,8 +25,10 @@ const HELP: &str = "sim: worlds of devices and a home, each made from a seed and
   sim shrink --seed N [LIMITS]          the smallest world that breaks the same promise
   sim small [--devices 1|2] [--writes N] [--crashes N] [--cuts N] [--histories N]
                                         every history of a home and its devices, the shortest first
-  sim mutations [NAME] [--seeds N]      bugs planted on purpose, each hunted; in a build with --features planted,
-                                        where a world may also be played with --planted NAME
+  sim mutations [NAME] [--seeds N] [--drawn]
+                                        bugs planted on purpose, each hunted where it can show, or, with --drawn, in all
+                                        that seeds draw; in a build with --features planted, where a world may also be
+                                        played with --planted NAME
 
 LIMITS make the world of a seed smaller and leave the rest of it as it was drawn:
   --faults F9,F12          no other kinds of faults happen; \"none\": no faults
@@ -185,8 +189,11 @@ fn mutations(arguments: &[String]) -> Result<ExitCode, String> {
         Some((name, rest)) if !name.starts_with("--") => (Some(name.as_str()), rest),
         _ => (None, arguments),
     };
-    let seeds = Given::read(rest, &["--seeds"], &[])?.number("--seeds")?;
-    let all_found = sim::mutations::run(only, seeds.unwrap_or(sim::mutations::SEEDS_MAX));
+    let given = Given::read(rest, &["--seeds"], &["--drawn"])?;
+    let ground = given.text("--drawn").map(|_| sim::mutations::Ground::Drawn);
+    let seeds = given.number("--seeds")?.unwrap_or(sim::mutations::SEEDS_MAX);
+    let all_found = sim::mutations::run(only, ground.as_ref(), seeds);
+    println!("{:.0} CPU seconds", many::seconds(ClockId::ProcessCPUTime));
     Ok(if all_found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -1,83 +1,98 @@
 //! Plants each bug in turn and plays seeds until a promise catches it: a bug that survives shows a check that is missing.
+//!
+//! Each is hunted where it can show: on a [`Ground`] with what it takes and little else, held against the same promises as
+//! any other. The seed that finds it is played once more without it, and must keep them.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fmt;
 
 use planted::Bug;
 
-use crate::malice::Lie;
-use crate::promise::ASSERTION;
-use crate::{Broken, Options};
+mod ground;
 
-/// Seeds within which every bug is found.
-pub const SEEDS_MAX: u64 = 200;
+pub use ground::Ground;
 
-/// Rounds of a life beside a liar.
-const ROUNDS: u64 = 40;
+/// Seeds within which every bug is found. Of 30 the hardest has several that show it.
+pub const SEEDS_MAX: u64 = 60;
 
-/// Planted, and hunted only by name: too few worlds show them, or none.
-pub const OPEN: &[Bug] = &[Bug::VectorsWithoutTips, Bug::LogBeforeManifest];
-
-/// How a bug was found.
-#[derive(Debug)]
-pub struct Found {
-    /// Seeds played, the one that found it included.
-    pub seeds: u64,
-    /// The broken promise, or the assertion.
+/// What was wrong where a bug was planted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// The broken promise, or the check that found it.
     pub by: String,
-    /// What was wrong, for a person.
+    /// For a person.
     pub what: String,
 }
 
-/// Plays seeds with a bug planted until one of them breaks a promise.
-pub fn hunt(bug: Bug, seeds_max: u64) -> Option<Found> {
-    planted::plant(Some(bug));
-    let found = (1..=seeds_max).find_map(|seed| {
-        let played = catch_unwind(AssertUnwindSafe(|| play(seed)));
-        let (by, what) = match played {
-            Ok(Ok(())) => return None,
-            Ok(Err(found)) => found,
-            Err(panic) => (ASSERTION.to_string(), crate::world::text(&*panic)),
-        };
-        Some(Found { seeds: seed, by, what })
-    });
-    planted::plant(None);
-    found
+/// How a hunt ended.
+#[derive(Debug)]
+pub enum Hunted {
+    /// Found.
+    Found {
+        /// Seeds played, the one that found it included.
+        seeds: u64,
+        /// How.
+        wrong: Wrong,
+    },
+    /// No seed showed it.
+    Survived {
+        /// How many there were.
+        seeds: u64,
+    },
+    /// The seed that found it breaks a promise without it, too: it says nothing about this bug.
+    Confused {
+        /// That seed.
+        seed: u64,
+        /// What was wrong without the bug.
+        wrong: Wrong,
+    },
 }
 
-/// One replica under interleaved transactions, then honest ones beside a liar, then a whole world: what takes least time
-/// goes first. The error is the promise and what was wrong.
-fn play(seed: u64) -> Result<(), (String, String)> {
-    crate::isolation::play(seed).map_err(|what| ("isolation".to_string(), what))?;
-    // Most lies end their conversation; those that do not are deep in it only where the others are absent.
-    let lies = if seed % 2 == 1 { Lie::subtle() } else { Lie::ALL.to_vec() };
-    crate::den::play(seed, &lies, ROUNDS).map_err(|what| ("a lie".to_string(), what))?;
-    let world = crate::run(seed, Options::default());
-    world.map_err(|Broken { promise, what, .. }| (promise.to_string(), what))?;
-    Ok(())
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line: String = self.what.lines().next().unwrap_or_default().chars().take(100).collect();
+        write!(f, "{}: {line}", self.by)
+    }
 }
 
-/// Hunts all bugs that are not [`OPEN`], or those with a part of a name; prints a line for each. False if one survived.
-pub fn run(only: Option<&str>, seeds_max: u64) -> bool {
-    // A bug may trip an assertion of the core: that is a find, not news.
-    std::panic::set_hook(Box::new(|_| {}));
-    println!("{:<50} | {:>5} | found by", "mutation", "seeds");
-    let mut survivors = 0;
-    let is_asked = |bug: &&Bug| match only {
-        Some(part) => bug.name().contains(part),
-        None => !OPEN.contains(bug),
-    };
-    for bug in Bug::SIMULATOR.iter().filter(is_asked) {
-        match hunt(*bug, seeds_max) {
-            Some(Found { seeds, by, what }) => {
-                let what: String = what.lines().next().unwrap_or_default().chars().take(100).collect();
-                println!("{:<50} | {seeds:>5} | {by}: {what}", bug.name());
-            }
-            None => {
-                survivors += 1;
-                println!("{:<50} |  none | SURVIVED {seeds_max} seeds", bug.name());
-            }
+impl fmt::Display for Hunted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hunted::Found { seeds, wrong } => write!(f, "{seeds:>5} | {wrong}"),
+            Hunted::Survived { seeds } => write!(f, " none | SURVIVED {seeds} seeds"),
+            Hunted::Confused { seed, wrong } => write!(f, " none | seed {seed} FAILS WITHOUT IT: {wrong}"),
         }
     }
+}
+
+/// Plays seeds of a ground with a bug planted until one of them breaks a promise.
+pub fn hunt(bug: Bug, ground: &Ground, seeds_max: u64) -> Hunted {
+    planted::plant(Some(bug));
+    let found = (1..=seeds_max).find_map(|seed| Some((seed, ground.play(seed).err()?)));
+    planted::plant(None);
+    let Some((seeds, wrong)) = found else { return Hunted::Survived { seeds: seeds_max } };
+    match ground.play(seeds) {
+        Ok(()) => Hunted::Found { seeds, wrong },
+        Err(wrong) => Hunted::Confused { seed: seeds, wrong },
+    }
+}
+
+/// Hunts every bug, or those with a part of a name, and prints a line for each; false if one was not found.
+///
+/// `ground` is where all of them are hunted, in place of each one's own.
+pub fn run(only: Option<&str>, ground: Option<&Ground>, seeds_max: u64) -> bool {
+    // A bug may trip an assertion of the core: that is a find, not news.
+    std::panic::set_hook(Box::new(|_| {}));
+    println!("{:<50} | seeds | found by", "mutation");
+    let is_asked = |bug: &&Bug| only.is_none_or(|part| bug.name().contains(part));
+    let mut are_found = true;
+    for bug in Bug::SIMULATOR.iter().filter(is_asked) {
+        let hunted = match ground {
+            Some(ground) => hunt(*bug, ground, seeds_max),
+            None => hunt(*bug, &Ground::of(*bug), seeds_max),
+        };
+        are_found &= matches!(hunted, Hunted::Found { .. });
+        println!("{:<50} | {hunted}", bug.name());
+    }
     drop(std::panic::take_hook());
-    survivors == 0
+    are_found
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::faults::Fault;
 use crate::trace::Keep;
-use crate::weather::Feature;
+use crate::weather::{Feature, Weather};
 
 /// What may be taken away from the world of a seed, and what is kept of it. The default takes nothing away and keeps the
 /// hash only.
@@ -14,6 +14,8 @@ use crate::weather::Feature;
 pub struct Options {
     /// Whether the outcome carries the events.
     pub keep: Keep,
+    /// The weather, in place of the one that the seed draws.
+    pub weather: Option<Weather>,
     /// Kinds of faults that do not happen.
     pub without: BTreeSet<Fault>,
     /// Features that the world does not have.

@@ -112,6 +112,12 @@ impl Weather {
         Weather { every, features, work_every }
     }
 
+    /// Exactly these faults, each with its mean time between strikes, and these features: a world made for one thing.
+    pub fn of(faults: &[(Fault, u64)], features: &[Feature], work_every: u64) -> Weather {
+        let (every, features) = (faults.iter().copied().collect(), features.iter().copied().collect());
+        Weather { every, features, work_every }
+    }
+
     /// Takes kinds of faults and features out of it.
     #[must_use]
     pub fn without(mut self, faults: &BTreeSet<Fault>, features: &BTreeSet<Feature>) -> Weather {
