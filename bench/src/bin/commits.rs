@@ -20,7 +20,10 @@ trait Store: Send + Sync {
 }
 
 /// The collection, and the replica that it is of: dropping that one closes the folder.
-struct Strandline(strandline::Collection, #[expect(dead_code, reason = "held, not read")] strandline::Replica);
+struct Strandline(
+    strandline::Collection,
+    #[expect(dead_code, reason = "held, not read")] strandline::Replica,
+);
 
 impl Store for Strandline {
     fn put(&self, key: &str) -> Result<()> {
@@ -106,8 +109,7 @@ fn main() -> Result<()> {
     let seconds: f64 = std::env::args().nth(1).map_or(Ok(1.0), |text| text.parse())?;
     let folder: PathBuf = std::env::temp_dir().join(format!("strandline-bench-{}", std::process::id()));
     let names = ["strandline", "sqlite", "redb"];
-    let stores: Vec<_> =
-        names.iter().map(|name| open(name, &folder.join(name))).collect::<Result<_>>()?;
+    let stores: Vec<_> = names.iter().map(|name| open(name, &folder.join(name))).collect::<Result<_>>()?;
     for writers in [1, 8] {
         let mut figures = vec![Vec::new(); names.len()];
         for round in 0..ROUNDS {

@@ -59,7 +59,8 @@ fn ciborium_decoding() {
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../crdt/golden/commits.txt");
     let text = std::fs::read_to_string(golden).expect("the golden commits lie beside this");
     let words = text.split_whitespace().filter(|word| word.len() > 100);
-    let bytes: Vec<Vec<u8>> = words.filter_map(unhex).filter(|bytes| crdt::Commit::decode(bytes).is_ok()).collect();
+    let bytes: Vec<Vec<u8>> =
+        words.filter_map(unhex).filter(|bytes| crdt::Commit::decode(bytes).is_ok()).collect();
     assert!(bytes.len() >= 10, "the golden file holds commits in hex");
     let time = |decode: &dyn Fn(&[u8])| {
         let start = Instant::now();
@@ -70,8 +71,11 @@ fn ciborium_decoding() {
     };
     for round in 1..=3 {
         let ours = time(&|bytes| drop(black_box(crdt::Commit::decode(bytes).expect("golden"))));
-        let theirs = time(&|bytes| drop(black_box(ciborium::from_reader::<ciborium::Value, _>(bytes).expect("CBOR"))));
-        println!("round {round}: our codec {ours:.0} ns a commit, hashes included; ciborium {theirs:.0} ns, nothing checked");
+        let theirs =
+            time(&|bytes| drop(black_box(ciborium::from_reader::<ciborium::Value, _>(bytes).expect("CBOR"))));
+        println!(
+            "round {round}: our codec {ours:.0} ns a commit, hashes included; ciborium {theirs:.0} ns, nothing checked"
+        );
     }
 }
 
