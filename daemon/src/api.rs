@@ -23,17 +23,25 @@
 //! | `GET /v1/spaces/{space}/conflicts?collection=&key=&kind=&limit=` | NDJSON, one `Conflict` a line |
 //! | `GET …/conflicts/{id}` | `Conflict` with both sides whole, the ancestor and the differences |
 //! | `POST …/conflicts/{id}/resolve` · `POST …/conflicts/{id}/discard` | `Resolve` -> `Settled`; 409 once it is settled |
+//! | `POST /v1/spaces/{space}/transactions` | `Transact` -> `Written`; 409 with `changed`, the read that changed |
+//! | `GET /v1/spaces/{space}/changes?from=&follow=&collection=` | CloudEvents: NDJSON, or SSE by `Accept`; 410 when `from` is gone |
+//! | `GET …/collections/{coll}/explain/{key}` | `Explained`: what is alive, who superseded what, why this is shown |
+//! | `GET /v1/doctor` | `[Finding]` |
 //! | `GET /v1/peers` · `POST` · `DELETE /v1/peers/{peer}` | `[Peer]` · `PeerAdd` -> `PeersChanged` |
 //! | `POST /v1/peers/pause` · `POST /v1/peers/resume` | `PeerChoice` -> `PeersChanged` |
 //!
 //! A key in a path is text, or bytes that are not UTF-8, percent-encoded: one plain element. `?tuple=true` says that it
 //! is a JSON array instead ([`crate::keytext`]); the same goes for `prefix`, `from` and `to`. `{space}` is a local name or an id. Every write takes
 //! `?wait=local|peers:N|anchored` and `?timeout=5s`, and `If-Match: "DOT"` or `If-None-Match: *` where it has one key.
+//! A GET and a 404 of a key carry `Strandline-Read`, and a scan ends in a line `{"strandline_read": "…"}` (`?read=false`
+//! leaves it out): what a transaction says it has read.
 //! An error is an RFC 9457 problem with a stable `type`.
 
 mod answer;
 mod cbor;
+mod changes;
 mod conflicts;
+mod explain;
 mod import;
 mod keys;
 mod members;
@@ -42,6 +50,7 @@ mod problem;
 mod scan;
 mod spaces;
 mod status;
+mod transactions;
 pub mod types;
 
 use std::sync::Arc;
@@ -84,6 +93,10 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/spaces/{space}/conflicts/{id}", get(conflicts::show))
         .route("/v1/spaces/{space}/conflicts/{id}/resolve", post(conflicts::resolve))
         .route("/v1/spaces/{space}/conflicts/{id}/discard", post(conflicts::discard))
+        .route("/v1/spaces/{space}/transactions", post(transactions::post))
+        .route("/v1/spaces/{space}/changes", get(changes::changes))
+        .route("/v1/spaces/{space}/collections/{coll}/explain/{*key}", get(explain::key))
+        .route("/v1/doctor", get(explain::doctor))
         .route("/v1/join", post(members::join))
         .route("/v1/peers", get(peers::list).post(peers::add))
         .route("/v1/peers/{peer}", delete(peers::remove))

@@ -5,6 +5,8 @@ mod completions;
 mod conflicts;
 mod delete;
 mod dev;
+mod doctor;
+mod explain;
 mod export;
 pub(crate) mod failure;
 pub(crate) mod get;
@@ -20,6 +22,7 @@ mod space;
 mod status;
 pub(crate) mod target;
 mod verify;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -89,6 +92,12 @@ pub(crate) enum Command {
     Delete(delete::DeleteArguments),
     /// List keys and values in key order
     Scan(scan::ScanArguments),
+    /// Follow what changes, a CloudEvent a line
+    Watch(watch::WatchArguments),
+    /// Why a key shows what it shows
+    Explain(explain::ExplainArguments),
+    /// What is wrong with this device, and the cure
+    Doctor(doctor::DoctorArguments),
     /// List what lost against what, and show one of them
     Conflicts(conflicts::ConflictsArguments),
     /// Settle a conflict: pick a side, give a value, or merge JSON
@@ -140,6 +149,9 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Get(get) => wait(get::run(global, &get)),
         Command::Delete(delete) => wait(delete::run(global, &delete)),
         Command::Scan(scan) => wait(scan::run(global, &scan)),
+        Command::Watch(watch) => wait(watch::run(global, &watch)),
+        Command::Explain(explain) => wait(explain::run(global, &explain)),
+        Command::Doctor(doctor) => wait(doctor::run(global, &doctor)),
         Command::Conflicts(conflicts) => wait(conflicts::run(global, conflicts)),
         Command::Resolve(resolve) => wait(conflicts::resolve(global, resolve)),
         Command::Discard(discard) => wait(conflicts::discard(global, &discard)),

@@ -108,6 +108,15 @@ pub fn show(space: &Space, id: &str) -> Result<Option<Conflict>, Error> {
     Ok(shown)
 }
 
+/// The id of the conflict at a key of this state, if there is one.
+pub(crate) fn open_at(
+    space: &Space,
+    snapshot: &Snapshot<RealDisk>,
+    place: &Place,
+) -> Result<Option<String>, replica::Error> {
+    Ok(snapshot.contest(place)?.map(|contest| id_of_siblings(&space.id, &contest)))
+}
+
 /// Calls `visit` with each open conflict until it has seen enough.
 fn each(space: &Space, mut visit: impl FnMut(&View<'_>, &Found) -> Result<bool, Error>) -> Result<(), Error> {
     let (snapshot, places) = index::refresh(space)?;

@@ -1,6 +1,7 @@
 //! The daemon: a data directory served over the socket, HTTP and QUIC, from `ready` to a clean stop.
 
 mod describe;
+mod doctor;
 mod listen;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::handover::keep_announcing;
 use crate::peer;
 use crate::peers::{Peers, Records, keep_dialing};
 use crate::spaces::{self, Spaces};
+pub(crate) use listen::stopped;
 
 /// How often delivery records reach the disk.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
@@ -87,6 +89,8 @@ pub struct Daemon {
     pub(crate) endpoint: Option<Endpoint>,
     /// Random per start: two copies of one device can tell each other apart.
     pub(crate) instance: [u8; 16],
+    /// True from the moment it is asked to stop: streams that would never end do.
+    pub(crate) stopping: watch::Receiver<bool>,
     started: Instant,
     listen: Option<SocketAddr>,
     http: Option<SocketAddr>,
@@ -143,7 +147,9 @@ impl Running {
         };
         let (endpoint, listen) = listen::endpoint(options, &settings, spaces.identity(), &mut notices)?;
         let records = Records::load(spaces.registry());
+        let stop = watch::Sender::new(false);
         let daemon = Arc::new(Daemon {
+            stopping: stop.subscribe(),
             peers: Peers::load(&options.data, records),
             spaces,
             endpoint: endpoint.clone(),
@@ -153,7 +159,6 @@ impl Running {
             http: http.as_ref().and_then(|listener| listener.local_addr().ok()),
             notices,
         });
-        let stop = watch::Sender::new(false);
         let mut servers = JoinSet::new();
         if let Some(socket) = socket {
             servers.spawn(listen::serve_socket(socket, daemon.clone(), stop.subscribe()));

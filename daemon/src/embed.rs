@@ -7,12 +7,18 @@ use crdt::{Class, CollId, Descriptor, Dot, Policy};
 use disk::RealDisk;
 use replica::{KeyRange, Order, Snapshot};
 
+use crate::api::types::{Conflict, Settled};
 use crate::config::{self, Settings};
+use crate::conflicts::{self, Filter, Settle};
+use crate::feed::{self, Follower, Start};
 use crate::identity::Identity;
 use crate::keytext::Key;
 use crate::slot::{self, Turn};
 use crate::space::{self, Condition, Write, check_name};
 use crate::spaces::{self, Spaces};
+
+/// How often a transaction is run again whose reads changed.
+const ATTEMPTS_MAX: usize = 64;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +32,9 @@ pub enum Error {
     /// The space.
     #[error(transparent)]
     Space(#[from] slot::Error),
+    /// The change feed.
+    #[error(transparent)]
+    Feed(#[from] feed::Error),
     /// Names of spaces and collections.
     #[error("{0}")]
     Name(String),
@@ -143,6 +152,39 @@ impl Space {
         Ok(report?)
     }
 
+    /// Runs `work` in a transaction and commits it; again from the beginning, up to 64 times, where something that it
+    /// read has changed meanwhile. What `work` does beside reading and writing happens each time.
+    pub fn transact<T>(
+        &self,
+        mut work: impl FnMut(&mut Transaction) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        for _ in 0..ATTEMPTS_MAX {
+            let mut transaction = self.begin()?;
+            let value = work(&mut transaction)?;
+            match transaction.commit() {
+                Ok(_) => return Ok(value),
+                Err(Error::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Conflict)
+    }
+
+    /// What is in conflict in it, at most `limit` of them.
+    pub fn conflicts(&self, limit: usize) -> Result<Vec<Conflict>, Error> {
+        Ok(conflicts::list(&self.space, &Filter { limit, ..Filter::default() })?)
+    }
+
+    /// Settles one of them.
+    pub fn settle(&self, id: &str, how: &Settle) -> Result<Settled, Error> {
+        Ok(conflicts::settle(&self.space, id, how)?)
+    }
+
+    /// The change feed, from now on or from an earlier cursor.
+    pub fn watch(&self, start: Start) -> Result<Follower, Error> {
+        Ok(Follower::new(&self.spaces, self.space.clone(), None, start)?)
+    }
+
     /// Its name on this device.
     pub fn name(&self) -> &str {
         &self.space.name
@@ -197,6 +239,14 @@ impl Transaction {
     /// The value at a key, own writes included. If it changes before the commit, there is none.
     pub fn get(&mut self, collection: &Collection, key: &str) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.inner.get(collection.id, &Key::plain(key).0)?)
+    }
+
+    /// Every key that begins with `prefix`, with its value, own writes included. If one comes, goes or changes before the
+    /// commit, there is none.
+    pub fn scan(&mut self, collection: &Collection, prefix: &str) -> Result<Vec<(Key, Vec<u8>)>, Error> {
+        let range = KeyRange::prefix(&crdt::key::prefix_of_text(prefix));
+        let found = self.inner.scan(collection.id, &range, Order::Ascending, usize::MAX)?;
+        Ok(found.into_iter().map(|(key, value)| (Key(key), value)).collect())
     }
 
     /// Sets the value at a key.
@@ -276,6 +326,52 @@ mod tests {
         stock.put("apples", "0").unwrap();
         assert!(matches!(sale.commit(), Err(Error::Conflict)));
         assert_eq!(stock.get("sold").unwrap(), None);
+    }
+
+    #[test]
+    fn what_changed_meanwhile_is_read_again() {
+        let data = Scratch::new("embed-retry");
+        let replica = Replica::open(data.path()).unwrap();
+        let space = replica.space("mine").unwrap();
+        let stock = space.collection("stock").unwrap();
+        stock.put("apples", "3").unwrap();
+        let mut runs = 0;
+        let left = space.transact(|tx| {
+            let counted = tx.scan(&stock, "")?.len();
+            runs += 1;
+            if runs == 1 {
+                stock.put("pears", "1")?;
+            }
+            tx.put(&stock, "count", counted.to_string())?;
+            Ok(counted)
+        });
+        assert_eq!((left.unwrap(), runs), (2, 2), "a key that came into the range is a change");
+        assert_eq!(stock.get("count").unwrap().as_deref(), Some(&b"2"[..]));
+    }
+
+    #[test]
+    fn a_follower_is_told_what_is_written() {
+        let data = Scratch::new("embed-watch");
+        let cursor = {
+            let replica = Replica::open(data.path()).unwrap();
+            let space = replica.space("mine").unwrap();
+            let notes = space.collection("notes").unwrap();
+            let mut follower = space.watch(Start::Now).unwrap();
+            notes.put("a", "1").unwrap();
+            notes.delete("a").unwrap();
+            let told = follower.next_events().unwrap();
+            let ops: Vec<&str> = told.iter().map(|event| event.data.changes[0].op.as_str()).collect();
+            assert_eq!(ops, ["put", "delete"]);
+            notes.put("b", "2").unwrap();
+            follower.cursor()
+        };
+        let replica = Replica::open(data.path()).unwrap();
+        let space = replica.space("mine").unwrap();
+        let mut follower = space.watch(Start::Cursor(cursor)).unwrap();
+        let told = follower.next_events().unwrap();
+        assert_eq!(told.len(), 1, "a restart loses nothing and repeats nothing here");
+        assert_eq!(told[0].data.changes[0].key, Key::plain("b"));
+        assert_eq!(follower.next_events().unwrap(), []);
     }
 
     #[test]

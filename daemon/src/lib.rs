@@ -17,6 +17,8 @@ pub mod conflicts;
 pub mod daemon;
 mod embed;
 pub mod endpoint;
+mod explain;
+pub mod feed;
 mod fingerprint;
 mod handover;
 pub mod identity;
@@ -27,6 +29,7 @@ pub mod membership;
 pub mod metrics;
 mod peer;
 pub mod peers;
+pub mod reads;
 #[cfg(test)]
 mod scratch;
 pub mod seat;

@@ -4,6 +4,7 @@
 //! lets the sessions send, and puts the owner back: `handoff.rs` says in which order.
 
 mod error;
+mod feed;
 mod handoff;
 mod owner;
 mod primitives;
@@ -25,6 +26,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::clock;
 use crate::config::Fsync;
 pub use error::Error;
+pub use feed::Look;
 use handoff::{Handoff, Left, Limits, Refused};
 pub use owner::{Live, Opener, Owner, Report};
 pub(crate) use owner::{refusal, with_causes};
@@ -61,6 +63,8 @@ impl<T> From<Result<T, Error>> for Turn<T> {
 pub struct Slot<D: Disk> {
     handoff: Handoff<Owner<D>>,
     alarm: Notify,
+    /// Told after each turn: something may have changed.
+    turned: Notify,
     this: Weak<Slot<D>>,
 }
 
@@ -71,6 +75,7 @@ impl<D: Disk> Slot<D> {
         let slot = Arc::new_cyclic(|this: &Weak<Slot<D>>| Slot {
             handoff: Handoff::new(Box::new(owner.belongs_to(this.clone(), fsync)), Time(0), limits),
             alarm: Notify::new(),
+            turned: Notify::new(),
             this: this.clone(),
         });
         slot.alarm.notify_one();
@@ -131,6 +136,16 @@ impl<D: Disk> Slot<D> {
         })
         .await?;
         reached.await.map_err(|_| Error::OutcomeUnknown)
+    }
+
+    /// Waits for the end of a turn. One that ends before this is called is not waited for, so look again after a while.
+    pub async fn changed(&self) {
+        self.turned.notified().await;
+    }
+
+    /// Which state is visible: the number of its last change, and the version of its base.
+    pub(crate) fn seen(&self) -> Option<(u64, u64)> {
+        self.handoff.view().map(|snapshot| (snapshot.change(), snapshot.handle().version))
     }
 
     /// Lets the sessions send what they can now. A command like any other, since the owner may be out.
@@ -234,6 +249,7 @@ impl<D: Disk> Slot<D> {
     /// The owner is back. If somebody queued who found it gone, it is run on a thread of its own.
     fn go_on(&self, left: Left) {
         let Left::Back { is_wake_changed, is_waited_for } = left else { return };
+        self.turned.notify_waiters();
         if is_wake_changed {
             self.alarm.notify_one();
         }

@@ -407,7 +407,7 @@ fn limits(settings: &Settings) -> Limits {
     limits
 }
 
-fn folder(id: &SpaceId) -> String {
+pub(crate) fn folder(id: &SpaceId) -> String {
     format!("{SPACES}/{id}")
 }
 

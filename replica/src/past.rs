@@ -14,8 +14,10 @@ use crate::replica::Replica;
 ///
 /// Nobody waits while it is read. A segment that goes away meanwhile is an error, and asking again helps.
 pub struct Past<D: Disk> {
-    disk: D,
-    end: Position,
+    pub(crate) disk: D,
+    /// Where the archive begins, or the log if nothing is archived.
+    pub(crate) start: Position,
+    pub(crate) end: Position,
 }
 
 /// What one commit did at a key.
@@ -34,7 +36,9 @@ pub struct Touch {
 impl<D: Disk> Replica<D> {
     /// The past as of now.
     pub fn past(&self) -> Past<D> {
-        Past { disk: self.disk.clone(), end: self.visible_end }
+        let archived = self.archive.front().and_then(|(name, _)| wal::parse_name(name));
+        let start = archived.map_or(self.log.start(), Position);
+        Past { disk: self.disk.clone(), start, end: self.visible_end }
     }
 }
 

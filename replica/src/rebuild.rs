@@ -103,9 +103,15 @@ impl<D: Disk> Replica<D> {
         manifest.local = local;
         manifest.position = self.visible_end;
         manifest.notes = self.notes.visible();
+        let feed_mark = self.next_feed_mark();
+        manifest.notes.extend(feed_mark.clone());
         let nodes = self.write_nodes(&handle, fresh, manifest.clone())?;
         self.write_base(now, &handle, &nodes, manifest)?;
         self.pending.proofs = Arc::new(proofs);
+        if let Some(mark) = feed_mark {
+            self.notes.set(mark);
+            self.notes.show();
+        }
         self.clock.observe(now, handle.hlc);
         let taken = self.take_rebuilt(handle, nodes, local, sorted, reissue, places);
         // The manifest has moved: memory follows all the way, or is read again from the disk.

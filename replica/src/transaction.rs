@@ -106,6 +106,11 @@ impl<D: Disk> Transaction<D> {
         self.snapshot.read(coll, key)
     }
 
+    /// Counts a range as read, though somebody else has read it.
+    pub fn depend(&mut self, coll: CollId, range: &KeyRange) {
+        self.reads.ranges.push(range.physical(coll));
+    }
+
     /// Up to `limit` keys and values of a range, its own writes included.
     ///
     /// What it read reaches as far as the last key it returns, gaps included; with fewer than `limit` keys, over

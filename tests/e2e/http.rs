@@ -67,6 +67,36 @@ impl Connection {
         Ok(Answer { status: status.ok_or(io::ErrorKind::InvalidData)?, body })
     }
 
+    /// The headers of a GET, in lower case names, and its body, whatever its length is said by.
+    pub(crate) fn stream(&mut self, path: &str) -> io::Result<(Vec<String>, String)> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n\r\n");
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                break;
+            }
+            headers.push(line);
+        }
+        let len = headers.iter().find_map(|line| line.strip_prefix("content-length: "));
+        if let Some(len) = len.map(|len| len.parse().map_err(io::Error::other)).transpose()? {
+            let mut body = vec![0; len];
+            self.stream.read_exact(&mut body)?;
+            return Ok((headers, String::from_utf8(body).map_err(io::Error::other)?));
+        }
+        let mut body = Vec::new();
+        loop {
+            let len = usize::from_str_radix(&self.line()?, 16).map_err(io::Error::other)?;
+            let mut chunk = vec![0; len + 2];
+            self.stream.read_exact(&mut chunk)?;
+            if len == 0 {
+                return Ok((headers, String::from_utf8(body).map_err(io::Error::other)?));
+            }
+            body.extend_from_slice(&chunk[..len]);
+        }
+    }
+
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         match self.stream.read_line(&mut line)? {

@@ -20,3 +20,4 @@ mod serving;
 mod syscalls;
 mod tidy;
 mod usage;
+mod watch;

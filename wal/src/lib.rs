@@ -19,6 +19,7 @@ pub use entries::Entries;
 pub use error::{Action, Damage, Error};
 pub use log::{Log, Options};
 pub use position::{Cut, Entry, Position, Recovered, SegmentInfo};
+pub use segment::parse_name;
 pub use survey::{Hole, survey};
 
 /// Largest payload of one entry: a commit of 16 MiB with its framing, and room for its seal.

@@ -99,7 +99,7 @@ pub(crate) fn name(start: u64) -> String {
 }
 
 /// Where the segment of this name starts, if it is the name of a segment.
-pub(crate) fn parse_name(file_name: &str) -> Option<u64> {
+pub fn parse_name(file_name: &str) -> Option<u64> {
     let start = file_name.strip_suffix(".log")?.parse().ok()?;
     (start < NUMBER_MAX && name(start) == file_name).then_some(start)
 }

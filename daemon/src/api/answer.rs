@@ -27,6 +27,9 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// The token of a write; sent back with a read.
 pub(super) const TOKEN: HeaderName = HeaderName::from_static("strandline-token");
 
+/// What was read; sent back with a transaction.
+pub(super) const READ: HeaderName = HeaderName::from_static("strandline-read");
+
 /// The daemon behind the routes.
 #[derive(Clone)]
 pub(super) struct Shared(pub(super) Arc<Daemon>);
@@ -189,7 +192,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, crate::slot::Error> + Send + 'static,
 ) -> Answer<T> {
     let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a task failed"))??)
+    Ok(done.map_err(|_| Problem::internal())??)
 }
 
 pub(super) fn created<T>(body: T) -> (StatusCode, Json<T>) {

@@ -5,12 +5,11 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use data_encoding::BASE64;
 use serde::Deserialize;
 
 use super::answer::{self, Answer, Here, blocking};
 use super::problem::Problem;
-use super::types::{Conflict, Resolve, Settled, Value};
+use super::types::{Conflict, Resolve, Settled};
 use crate::conflicts::{self, Filter, Settle};
 
 /// Lines that a list has when it does not say.
@@ -64,7 +63,10 @@ pub(super) async fn resolve(
 ) -> Answer<Json<Settled>> {
     let how = match answer::json(&body)? {
         Resolve { pick: Some(pick), value: None, merge: false } => Settle::Pick(pick),
-        Resolve { pick: None, value: Some(value), merge: false } => Settle::Value(bytes_of(value)?),
+        Resolve { pick: None, value: Some(value), merge: false } => {
+            let value = value.to_bytes().ok_or_else(|| Problem::usage("`value` is not base64"))?;
+            Settle::Value(value)
+        }
         Resolve { pick: None, value: None, merge: true } => Settle::Merge,
         _ => return Err(Problem::usage("a resolution is one of `pick`, `value` and `merge`")),
     };
@@ -85,13 +87,4 @@ async fn settle(
 ) -> Answer<Json<Settled>> {
     let space = space.clone();
     Ok(Json(blocking(move || conflicts::settle(&space, &id, &how)).await?))
-}
-
-fn bytes_of(value: Value) -> Answer<Vec<u8>> {
-    match value {
-        Value::Text(text) => Ok(text.into_bytes()),
-        Value::Bytes { base64 } => {
-            BASE64.decode(base64.as_bytes()).map_err(|_| Problem::usage("`value` is not base64"))
-        }
-    }
 }

@@ -8,13 +8,14 @@ use axum::response::{IntoResponse, Response};
 use crdt::Dot;
 use crdt::view::lww::Live;
 use disk::RealDisk;
-use replica::{Committed, Reading, Snapshot};
+use replica::{Committed, KeyRange, Reading, Snapshot};
 use serde::Deserialize;
 use std::time::Instant;
 
-use super::answer::{self, Answer, At, Here, TOKEN};
+use super::answer::{self, Answer, At, Here, READ, TOKEN};
 use super::problem::Problem;
 use super::types::{Entry, Key, Sibling, Value, Written};
+use crate::reads::Read;
 use crate::slot::Level;
 use crate::space::{Space, Write, write_key};
 
@@ -106,10 +107,13 @@ pub(super) async fn get(
     let key = answer::key(&key, query.tuple)?;
     let at = here.collection(&space, &coll).await?;
     let at = answer::at_least(at, &headers, query.timeout.as_deref()).await?;
-    let reading = at.snapshot.read(at.coll, &key)?.ok_or_else(Problem::no_key)?;
+    let read = Read::of(at.space.id, &at.snapshot, at.coll, KeyRange::key(&key))?.token();
+    let reading = at.snapshot.read(at.coll, &key)?.ok_or_else(|| Problem::no_key().read(read.clone()))?;
+    let read = HeaderValue::from_str(&read).expect("a token is header text");
     let tag = answer::etag(reading.winner.dot);
     if headers.get(header::IF_NONE_MATCH) == Some(&tag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+        let headers = [(header::ETAG, tag), (READ, read)];
+        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
     let is_json = headers
         .get(header::ACCEPT)
@@ -123,6 +127,7 @@ pub(super) async fn get(
         ([(header::CONTENT_TYPE, kind)], Body::from(value)).into_response()
     };
     response.headers_mut().insert(header::ETAG, tag);
+    response.headers_mut().insert(READ, read);
     Ok(response)
 }
 

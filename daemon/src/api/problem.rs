@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use replica::CommitError;
 
+use super::answer::READ;
 use super::types;
 use crate::slot::{self, with_causes};
 use crate::spaces;
@@ -15,12 +16,15 @@ pub struct Problem {
     kind: &'static str,
     detail: String,
     cure: Option<String>,
+    // Boxed: few refusals have one, and every answer of a handler is as long as the longest.
+    changed: Option<Box<types::ChangedRead>>,
+    read: Option<String>,
 }
 
 impl Problem {
     /// A refusal of this kind; `kind` is part of the contract.
     pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Problem {
-        Problem { status, kind, detail: detail.into(), cure: None }
+        Problem { status, kind, detail: detail.into(), cure: None, changed: None, read: None }
     }
 
     /// The request makes no sense.
@@ -33,6 +37,24 @@ impl Problem {
     pub fn cure(mut self, cure: impl Into<String>) -> Problem {
         self.cure = Some(cure.into());
         self
+    }
+
+    /// The read of a transaction that changed.
+    #[must_use]
+    pub(super) fn changed(mut self, changed: types::ChangedRead) -> Problem {
+        self.changed = Some(Box::new(changed));
+        self
+    }
+
+    /// The token of the read that found nothing: that there is nothing is worth relying on, too.
+    #[must_use]
+    pub(super) fn read(mut self, token: String) -> Problem {
+        self.read = Some(token);
+        self
+    }
+
+    pub(super) fn internal() -> Problem {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a task failed")
     }
 
     /// What happened, for a stream that breaks off.
@@ -67,11 +89,15 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             detail: self.detail,
             cure: self.cure,
+            changed: self.changed.map(|changed| *changed),
         };
         let text = serde_json::to_string(&body).expect("strings and a number are always JSON");
         let mut response = (self.status, text).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(token) = self.read.and_then(|token| HeaderValue::from_str(&token).ok()) {
+            headers.insert(READ, token);
+        }
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_EARLY) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::answer::{self, Answer, At, Here};
 use super::keys::{Shape, entry, not_the_past};
 use super::problem::Problem;
+use crate::reads::Read;
 
 /// Lines are sent together until they are this long: one system call for many rows.
 const CHUNK_LEN: usize = 32 << 10;
@@ -28,6 +29,8 @@ pub(super) struct ScanQuery {
     reverse: bool,
     keys_only: bool,
     all: bool,
+    /// Whether the last line is the token of what was read; `false` leaves it out.
+    read: Option<bool>,
     tuple: bool,
     at: Option<String>,
     timeout: Option<String>,
@@ -82,11 +85,14 @@ fn read(at: &At, range: &KeyRange, query: &ScanQuery, chunks: &mpsc::Sender<std:
         Err(error) => return break_off(error),
     };
     let mut chunk = Vec::with_capacity(CHUNK_LEN);
+    let (mut count, mut last) = (0, None);
     for reading in readings.take(limit) {
         match reading.and_then(|reading| entry(&at.snapshot, reading, shape)) {
             Ok(entry) => {
+                count += 1;
                 serde_json::to_writer(&mut chunk, &entry).expect("an entry is always JSON");
                 chunk.push(b'\n');
+                last = Some(entry.key.0);
             }
             Err(error) => return break_off(error),
         }
@@ -97,8 +103,28 @@ fn read(at: &At, range: &KeyRange, query: &ScanQuery, chunks: &mpsc::Sender<std:
             }
         }
     }
+    if query.read != Some(false) {
+        let whole =
+            last.filter(|_| count == limit).map_or_else(|| range.clone(), |last| up_to(range, order, last));
+        match Read::of(at.space.id, &at.snapshot, at.coll, whole) {
+            Ok(read) => {
+                let line = serde_json::json!({ "strandline_read": read.token() });
+                chunk.extend_from_slice(line.to_string().as_bytes());
+                chunk.push(b'\n');
+            }
+            Err(error) => return break_off(error),
+        }
+    }
     if !chunk.is_empty() {
         // Nobody reads on when the client went away.
         drop(chunks.blocking_send(Ok(chunk.into())));
+    }
+}
+
+/// The part of a range that a scan has seen which ended with this key, gaps included.
+fn up_to(range: &KeyRange, order: Order, last: Vec<u8>) -> KeyRange {
+    match order {
+        Order::Ascending => KeyRange { to: KeyRange::key(&last).to, ..range.clone() },
+        Order::Descending => KeyRange { from: last, ..range.clone() },
     }
 }

@@ -71,6 +71,7 @@ impl Range {
         query.set_option("limit", self.limit.map(|limit| limit.to_string()).as_deref());
         query.set_flag("reverse", self.reverse);
         query.set_flag("keys_only", keys_only);
+        query.set("read", "false");
         self.form.add_to(&mut query);
         let path = format!("{}/keys{}", target.path(), query.as_str());
         let response = client.request(Method::GET, &path, "application/x-ndjson", Body::Empty).await?;

@@ -18,7 +18,7 @@ use crate::slot::{Report, Turn};
 use crate::space::Space;
 
 /// A clock that shows an earlier time than this was never set: the software is younger.
-const PLAUSIBLE_MS: u64 = 1_750_000_000_000;
+pub(super) const PLAUSIBLE_MS: u64 = 1_750_000_000_000;
 
 impl Daemon {
     /// Every space.

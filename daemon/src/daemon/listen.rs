@@ -135,7 +135,7 @@ pub(super) async fn serve_http(listener: TcpListener, daemon: Arc<Daemon>, stopp
     }
 }
 
-async fn stopped(mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
     // A sender that is gone means the same.
     drop(stopping.wait_for(|is_stopping| *is_stopping).await);
 }

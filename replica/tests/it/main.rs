@@ -10,6 +10,7 @@ mod crashes;
 mod cuts;
 mod damage;
 mod drops;
+mod feed;
 mod forks;
 mod full;
 mod hermitage;

@@ -1,0 +1,59 @@
+//! The story of a key, and what `doctor` found.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Key, Value};
+
+/// Why a key shows what it shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// The local name of the space.
+    pub space: String,
+    /// The collection.
+    pub collection: String,
+    /// The key.
+    pub key: Key,
+    /// How the collection is read.
+    pub policy: String,
+    /// Why, in a sentence.
+    pub why: String,
+    /// Every write that is alive, or that log or archive still tell of, oldest first.
+    pub writes: Vec<StoryWrite>,
+}
+
+/// One write of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoryWrite {
+    /// Its name.
+    pub dot: String,
+    /// The device that wrote it, or `home`.
+    pub device: String,
+    /// Whether that is this one.
+    pub here: bool,
+    /// Hybrid time.
+    pub hlc: u64,
+    /// `put` or `delete`.
+    pub op: String,
+    /// What was put, where it is still here.
+    pub value: Option<Value>,
+    /// `shown`, `live`, or `superseded`; a delete is never alive.
+    pub state: String,
+    /// The writes that it replaced, where the commit is still here.
+    pub supersedes: Vec<String>,
+    /// The writes that replaced it, where those commits are still here.
+    pub superseded_by: Vec<String>,
+}
+
+/// One thing that `doctor` looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// `clock`, `permissions`, `disk`, `limits`, `space` or `peer`.
+    pub area: String,
+    /// `ok`, `warning` or `error`.
+    pub level: String,
+    /// What was found.
+    pub finding: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cure: Option<String>,
+}

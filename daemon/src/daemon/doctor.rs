@@ -1,0 +1,209 @@
+//! What is wrong with this device, and what to do about it: a finding and its cure each.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+use rustix::process::{Resource, getrlimit};
+use sync::Store;
+
+use super::Daemon;
+use super::describe::PLAUSIBLE_MS;
+use crate::api::types::{Finding, Peer, Space, Status};
+use crate::clock;
+use crate::identity;
+use crate::slot::Turn;
+
+/// A time that is so far ahead of this clock was made under a wrong one, its own or this one.
+const SKEW_MS: u64 = 5 * 60 * 1_000;
+
+/// Less than this is left on a disk that is nearly full.
+const FREE_MIN: u64 = 256 << 20;
+
+/// The outbox is nearly full from this part on, in percent.
+const OUTBOX_WARNED: u64 = 80;
+
+impl Daemon {
+    /// Everything that was looked at, the troubles first.
+    pub(crate) async fn findings(&self) -> Vec<Finding> {
+        let status = self.status().await;
+        let mut findings = Vec::new();
+        self.clock(&status, &mut findings).await;
+        permissions(self.spaces.data(), &mut findings);
+        disk(&status, &mut findings);
+        self.limits(&status, &mut findings);
+        status.spaces.iter().for_each(|space| findings.extend(space_finding(space)));
+        reachability(&status, &mut findings);
+        let rank = |finding: &Finding| ["error", "warning", "ok"].iter().position(|l| *l == finding.level);
+        findings.sort_by_key(rank);
+        findings
+    }
+
+    async fn clock(&self, status: &Status, findings: &mut Vec<Finding>) {
+        let before = findings.len();
+        let now = clock::now().0;
+        if now <= PLAUSIBLE_MS {
+            findings.push(error(
+                "clock",
+                "the clock shows a time before this program was made: writes of this device look old and lose",
+                "set it, or let NTP set it: timedatectl set-ntp true",
+            ));
+        }
+        for space in self.spaces.all() {
+            let newest = space.slot.call(0, |owner, _| {
+                Turn::Done(owner.live().and_then(|live| {
+                    let snapshot = live.replica.snapshot();
+                    let mut newest = live.replica.base().hlc;
+                    for (writer, _, _) in live.replica.tail() {
+                        newest = newest.max(snapshot.tip(&writer)?.map_or(newest, |tip| tip.hlc));
+                    }
+                    Ok(newest)
+                }))
+            });
+            // A space that is not open has a line of its own.
+            let Ok(newest) = newest.await else { continue };
+            let ahead = newest.time().0.saturating_sub(now);
+            if ahead > SKEW_MS {
+                findings.push(warning(
+                    "clock",
+                    format!("space {} has writes {} s ahead of this clock", space.name, ahead / 1_000),
+                    "compare the clocks of its devices; a later write still replaces what it has seen",
+                ));
+            }
+        }
+        if findings.len() == before {
+            findings.push(ok("clock", format!("plausible, {} spaces agree with it", status.spaces.len())));
+        }
+    }
+
+    fn limits(&self, status: &Status, findings: &mut Vec<Finding>) {
+        let before = findings.len();
+        let settings = self.spaces.settings();
+        let files = getrlimit(Resource::Nofile).current;
+        if let Some(files) = files.filter(|files| *files < 1_024) {
+            findings.push(warning(
+                "limits",
+                format!("this process may open {files} files"),
+                "raise it: ulimit -n 4096, or LimitNOFILE= of the service",
+            ));
+        }
+        let max = settings.outbox.max_bytes.0;
+        for space in status.spaces.iter().filter(|space| space.tail_bytes >= max / 100 * OUTBOX_WARNED) {
+            findings.push(warning(
+                "limits",
+                format!("the outbox of {} holds {} of {max} bytes", space.name, space.tail_bytes),
+                "bring its home in reach, or raise outbox.max_bytes",
+            ));
+        }
+        if findings.len() == before {
+            findings.push(ok("limits", "open files and outboxes have room".to_string()));
+        }
+    }
+}
+
+fn permissions(data: &Path, findings: &mut Vec<Finding>) {
+    let before = findings.len();
+    let key = data.join(identity::FILE_NAME);
+    match std::fs::metadata(&key).map(|found| found.permissions().mode() & 0o777) {
+        Ok(mode) if mode & 0o077 != 0 => findings.push(error(
+            "permissions",
+            format!("{} can be read by others (mode {mode:o}): whoever has it is this device", key.display()),
+            &format!("chmod 600 {}", key.display()),
+        )),
+        Ok(_) => {}
+        Err(problem) => findings.push(error(
+            "permissions",
+            format!("{} cannot be looked at: {problem}", key.display()),
+            "give the directory back to the user of the daemon",
+        )),
+    }
+    if let Err(problem) = access(data, Access::WRITE_OK | Access::EXEC_OK) {
+        findings.push(error(
+            "permissions",
+            format!("{} cannot be written: {problem}", data.display()),
+            "give the directory back to the user of the daemon, or serve --read-only",
+        ));
+    }
+    if findings.len() == before {
+        findings.push(ok("permissions", format!("{} is this user's alone", data.display())));
+    }
+}
+
+fn disk(status: &Status, findings: &mut Vec<Finding>) {
+    let free = status.disk.free_bytes;
+    findings.push(match free < FREE_MIN {
+        true => warning(
+            "disk",
+            format!("{free} bytes are left on the disk of the data directory"),
+            "free some space: without it writes are refused, reads and sync go on",
+        ),
+        false => ok("disk", format!("{free} bytes are free")),
+    });
+}
+
+fn space_finding(space: &Space) -> Option<Finding> {
+    if let Some(trouble) = &space.error {
+        return Some(error(
+            "space",
+            format!("{}: {trouble}", space.name),
+            &format!("strandline verify {}", space.name),
+        ));
+    }
+    match space.membership.as_str() {
+        "member" | "" => None,
+        place => Some(warning(
+            "space",
+            format!("{}: this device is {place}", space.name),
+            "join it again with a new ticket: strandline space join TICKET",
+        )),
+    }
+}
+
+fn reachability(status: &Status, findings: &mut Vec<Finding>) {
+    let before = findings.len();
+    if status.listen.is_none() {
+        findings.push(warning(
+            "peer",
+            "no port is open: other devices cannot dial this one".to_string(),
+            "listen in strandline.yaml, or serve without --isolated",
+        ));
+    }
+    findings.extend(status.peers.iter().filter_map(peer));
+    if findings.len() == before {
+        let connected = status.peers.len();
+        findings.push(ok("peer", format!("{connected} peers, none out of reach")));
+    }
+}
+
+fn peer(peer: &Peer) -> Option<Finding> {
+    let name = if peer.id.is_empty() { &peer.address } else { &peer.id };
+    let of = format!("{name} ({})", peer.space);
+    match (peer.state.as_str(), &peer.last_error) {
+        ("paused", _) => {
+            Some(warning("peer", format!("{of} is paused"), &format!("strandline peer resume {name}")))
+        }
+        ("connected" | "connecting", _) | (_, None) => None,
+        (_, Some(why)) => Some(warning(
+            "peer",
+            format!("{of} is out of reach since {} attempts: {why}", peer.attempts),
+            &format!("look whether it serves, and whether {} leads to it", or_nowhere(&peer.address)),
+        )),
+    }
+}
+
+fn or_nowhere(address: &str) -> &str {
+    if address.is_empty() { "its address" } else { address }
+}
+
+fn ok(area: &str, finding: String) -> Finding {
+    Finding { area: area.to_string(), level: "ok".to_string(), finding, cure: None }
+}
+
+fn warning(area: &str, finding: impl Into<String>, cure: &str) -> Finding {
+    let (area, cure) = (area.to_string(), Some(cure.to_string()));
+    Finding { area, level: "warning".to_string(), finding: finding.into(), cure }
+}
+
+fn error(area: &str, finding: impl Into<String>, cure: &str) -> Finding {
+    Finding { level: "error".to_string(), ..warning(area, finding, cure) }
+}

@@ -1,0 +1,125 @@
+//! The log as a feed: commits in the order in which they became visible here, from any position that is still held.
+
+use crdt::{Commit, Decoder, Encoder};
+use disk::Disk;
+use wal::Position;
+
+use crate::error::Error;
+use crate::folder::{ARCHIVE, WAL};
+use crate::past::Past;
+use crate::record::{Note, Record};
+use crate::replica::Replica;
+
+/// The local note that holds the mark.
+const NOTE: &[u8] = b"local/feed";
+
+/// From where on commits alone tell everything that changed.
+///
+/// A Handle that comes without its commits, or that drops some, changes keys that no commit in the log tells of: then
+/// another generation begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedMark {
+    /// How often that happened.
+    pub generation: u64,
+    /// Where this generation begins.
+    pub start: u64,
+}
+
+impl FeedMark {
+    fn encode(self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.array(2).uint(self.generation).uint(self.start);
+        out.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<FeedMark> {
+        let mut input = Decoder::new(bytes);
+        input.array_of(2).ok()?;
+        let mark = FeedMark { generation: input.uint().ok()?, start: input.uint().ok()? };
+        input.finish().ok()?;
+        Some(mark)
+    }
+}
+
+/// A commit of the feed.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// The commit.
+    pub commit: Commit,
+    /// What comes after it is told from here on.
+    pub next: u64,
+}
+
+impl<D: Disk> Replica<D> {
+    /// Where the feed has come to: what becomes visible later is told from here on.
+    pub fn feed_end(&self) -> u64 {
+        self.visible_end.0
+    }
+
+    /// The mark of the feed, once somebody has followed it.
+    pub fn feed_mark(&self) -> Option<FeedMark> {
+        self.notes.get(NOTE).and_then(|note| FeedMark::decode(&note))
+    }
+
+    /// The first follower ever: from here on the mark is kept.
+    pub fn begin_feed(&mut self) -> Result<FeedMark, Error> {
+        if let Some(mark) = self.feed_mark() {
+            return Ok(mark);
+        }
+        let mark = FeedMark { generation: 0, start: self.feed_end() };
+        self.note(NOTE, &mark.encode())?;
+        Ok(mark)
+    }
+
+    /// The mark that the manifest of a rebuild carries, so that it moves exactly when the keys do.
+    pub(crate) fn next_feed_mark(&self) -> Option<Note> {
+        let FeedMark { generation, .. } = self.feed_mark()?;
+        let mark = FeedMark { generation: generation + 1, start: self.feed_end() };
+        Some((NOTE.to_vec(), mark.encode()))
+    }
+
+    /// Visible commits from a position on, about `len_max` bytes of them, and where to go on; none: the log has let them
+    /// go, and the archive may still have them.
+    pub fn told(&self, from: u64, len_max: usize) -> Result<Option<(Vec<Told>, u64)>, Error> {
+        if Position(from) < self.log.start() {
+            return Ok(None);
+        }
+        let (mut told, mut len, mut next) = (Vec::new(), 0, from);
+        for entry in self.log.entries(Position(from)) {
+            let entry = entry?;
+            if entry.position >= self.visible_end || len >= len_max {
+                break;
+            }
+            next = entry.next.0;
+            len += entry.payload.len();
+            told.extend(commit_in(entry));
+        }
+        Ok(Some((told, next)))
+    }
+}
+
+impl<D: Disk> Past<D> {
+    /// The same from log and archive; none: the archive has let them go, too.
+    pub fn told(&self, from: u64, len_max: usize) -> Result<Option<(Vec<Told>, u64)>, Error> {
+        if from < self.start.0 {
+            return Ok(None);
+        }
+        let (mut told, mut len, mut next) = (Vec::new(), 0, from);
+        for folder in [ARCHIVE, WAL] {
+            wal::survey(&self.disk.within(folder), Position(from), |entry| {
+                if entry.position.0 >= next && entry.position < self.end && len < len_max {
+                    next = entry.next.0;
+                    len += entry.payload.len();
+                    told.extend(commit_in(entry));
+                }
+            })?;
+        }
+        Ok(Some((told, next)))
+    }
+}
+
+fn commit_in(entry: wal::Entry) -> Option<Told> {
+    // What is no record of this version is nothing that could be told.
+    let record = Record::decode(entry.position, entry.kind, &entry.payload).ok()?;
+    Some(Told { commit: record.commit()?.clone(), next: entry.next.0 })
+}
