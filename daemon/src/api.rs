@@ -15,6 +15,10 @@
 //! | `PUT …/collections/{coll}/keys/{key}` | the value -> `Written`, `ETag` |
 //! | `GET …/keys/{key}` | the value with `ETag`; `Entry` where `Accept` asks for JSON or `?all=true` |
 //! | `DELETE …/keys/{key}` | -> `Written`; 404 when it was not there |
+//! | `PATCH …/keys/{key}` | a merge patch (RFC 7396) or a JSON patch (RFC 6902) of a document, by `Content-Type` -> `Written` |
+//! | `POST …/keys/{key}` | `KeyVerb`: increment, add, remove, rename -> `Written` |
+//! | `DELETE …/keys?prefix=` | every key with that prefix, in one commit -> `Deleted` |
+//! | `PUT …/collections/{coll}/view` | `SetView` -> `Collection`; at the home |
 //! | `GET …/keys?prefix=&from=&to=&limit=&reverse=&keys_only=` | NDJSON, one `Entry` a line |
 //! | `POST …/collections/{coll}/import` | `ImportBatch` -> `Imported` |
 //! | `GET /v1/spaces/{space}/notes/{source}` | `Position`; 404 when nothing was imported from it |
@@ -52,13 +56,14 @@ mod spaces;
 mod status;
 mod transactions;
 pub mod types;
+mod verbs;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 
 use crate::daemon::Daemon;
 use answer::Shared;
@@ -70,7 +75,7 @@ const BODY_LEN_MAX: usize = 32 << 20;
 
 /// Every route of the table above.
 pub fn router(daemon: Arc<Daemon>) -> Router {
-    let key = get(keys::get).put(keys::put).delete(keys::delete);
+    let key = get(keys::get).put(keys::put).delete(keys::delete).patch(verbs::patch).post(verbs::act);
     Router::new()
         .route("/v1/status", get(status::status))
         .route("/v1/health", get(status::health))
@@ -80,7 +85,8 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/spaces/{space}/collections", get(spaces::collections).post(spaces::create_collection))
         .route("/v1/spaces/{space}/collections/{coll}", get(spaces::collection))
         .route("/v1/spaces/{space}/collections/{coll}/keys/{*key}", key)
-        .route("/v1/spaces/{space}/collections/{coll}/keys", get(scan::scan))
+        .route("/v1/spaces/{space}/collections/{coll}/keys", get(scan::scan).delete(verbs::delete_all))
+        .route("/v1/spaces/{space}/collections/{coll}/view", put(spaces::set_view))
         .route("/v1/spaces/{space}/collections/{coll}/import", post(import::import))
         .route("/v1/spaces/{space}/notes/{source}", get(import::note))
         .route("/v1/spaces/{space}/verify", post(spaces::verify))

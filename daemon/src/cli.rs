@@ -21,6 +21,7 @@ mod serve;
 mod space;
 mod status;
 pub(crate) mod target;
+mod verbs;
 mod verify;
 mod watch;
 
@@ -88,8 +89,16 @@ pub(crate) enum Command {
     Put(put::PutArguments),
     /// Read the value of a key
     Get(get::GetArguments),
-    /// Delete a key
+    /// Delete a key, or all with a prefix
     Delete(delete::DeleteArguments),
+    /// Give what is at a key another name
+    Rename(verbs::RenameArguments),
+    /// Count up, or down
+    Incr(verbs::IncrArguments),
+    /// Put an element into a set
+    Add(verbs::ElementArguments),
+    /// Take an element out of a set
+    Remove(verbs::ElementArguments),
     /// List keys and values in key order
     Scan(scan::ScanArguments),
     /// Follow what changes, a CloudEvent a line
@@ -148,6 +157,10 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Put(put) => wait(put::run(global, put)),
         Command::Get(get) => wait(get::run(global, &get)),
         Command::Delete(delete) => wait(delete::run(global, &delete)),
+        Command::Rename(rename) => wait(verbs::rename(global, rename)),
+        Command::Incr(incr) => wait(verbs::incr(global, incr)),
+        Command::Add(add) => wait(verbs::add(global, add)),
+        Command::Remove(remove) => wait(verbs::remove(global, remove)),
         Command::Scan(scan) => wait(scan::run(global, &scan)),
         Command::Watch(watch) => wait(watch::run(global, &watch)),
         Command::Explain(explain) => wait(explain::run(global, &explain)),

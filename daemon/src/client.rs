@@ -201,7 +201,7 @@ fn lost(error: &hyper::Error) -> Failure {
 
 fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     let exit = match status {
-        StatusCode::BAD_REQUEST => EXIT_USAGE,
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => EXIT_USAGE,
         StatusCode::NOT_FOUND | StatusCode::GONE => EXIT_NOT_FOUND,
         StatusCode::CONFLICT
         | StatusCode::PRECONDITION_FAILED

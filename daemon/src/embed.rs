@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crdt::{Class, CollId, Descriptor, Dot, Policy};
+use crdt::{Class, CollId, Descriptor, Dot, Element, Policy};
 use disk::RealDisk;
 use replica::{KeyRange, Order, Snapshot};
 
@@ -14,8 +14,9 @@ use crate::feed::{self, Follower, Start};
 use crate::identity::Identity;
 use crate::keytext::Key;
 use crate::slot::{self, Turn};
-use crate::space::{self, Condition, Write, check_name};
+use crate::space::{self, Condition, check_name};
 use crate::spaces::{self, Spaces};
+use crate::verbs::{Verb, apply, carry_out};
 
 /// How often a transaction is run again whose reads changed.
 const ATTEMPTS_MAX: usize = 64;
@@ -120,13 +121,17 @@ impl Drop for Replica {
 impl Space {
     /// The collection of this name; made with the policy `lww` if there is none.
     pub fn collection(&self, name: &str) -> Result<Collection, Error> {
+        self.collection_of(name, Policy::Lww)
+    }
+
+    /// The collection of this name; made with this policy if there is none.
+    pub fn collection_of(&self, name: &str, policy: Policy) -> Result<Collection, Error> {
         check_name(name).map_err(Error::Name)?;
         let found = self.space.collection(&self.snapshot()?, name)?;
         let id = match found {
             Some(id) => id,
             None => {
-                let descriptor =
-                    Descriptor { name: name.to_string(), policy: Policy::Lww, params: Vec::new() };
+                let descriptor = Descriptor { name: name.to_string(), policy, params: Vec::new() };
                 let id = self.space.slot.call_blocking(name.len(), space::create_collection(descriptor))?;
                 self.space.forget_names();
                 id
@@ -203,22 +208,48 @@ impl Collection {
 
     /// Sets the value at a key; durable when this returns.
     pub fn put(&self, key: &str, value: impl AsRef<[u8]>) -> Result<Dot, Error> {
-        self.write(key, Write::Put(value.as_ref().to_vec()))
+        self.write(key, Verb::Put(value.as_ref().to_vec()))
     }
 
     /// Takes the value at a key away, durably; whether there was one.
     pub fn delete(&self, key: &str) -> Result<bool, Error> {
-        match self.write(key, Write::Delete) {
+        match self.write(key, Verb::Delete) {
             Ok(_) => Ok(true),
             Err(Error::Space(slot::Error::NoKey)) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    fn write(&self, key: &str, write: Write) -> Result<Dot, Error> {
-        let len = key.len() + if let Write::Put(value) = &write { value.len() } else { 0 };
-        let work = space::write_key(self.id, Key::plain(key).0, write, Condition::None);
-        Ok(self.space.space.slot.call_blocking(len, work)?.dot)
+    /// Counts up, or down; durable when this returns.
+    pub fn increment(&self, key: &str, by: i64) -> Result<Dot, Error> {
+        self.write(key, Verb::Increment(by))
+    }
+
+    /// Puts an element into a set.
+    pub fn add(&self, set: &str, element: &str) -> Result<Dot, Error> {
+        self.write(set, Verb::Add(vec![Element::Text(element.to_owned())]))
+    }
+
+    /// Takes an element out of a set.
+    pub fn remove(&self, set: &str, element: &str) -> Result<Dot, Error> {
+        self.write(set, Verb::Remove(vec![Element::Text(element.to_owned())]))
+    }
+
+    /// Any other verb.
+    pub fn carry_out(&self, key: &str, verb: Verb) -> Result<Dot, Error> {
+        self.write(key, verb)
+    }
+
+    /// What a key reads as, by the policy of the collection.
+    pub fn value(&self, key: &str) -> Result<Option<replica::Value>, Error> {
+        let snapshot = self.space.snapshot()?;
+        let manner = snapshot.manner(self.id)?.unwrap_or_default();
+        Ok(snapshot.entry(self.id, manner, &Key::plain(key).0)?.map(|entry| entry.value))
+    }
+
+    fn write(&self, key: &str, verb: Verb) -> Result<Dot, Error> {
+        let work = carry_out(self.id, Key::plain(key).0, verb.clone(), Condition::None);
+        Ok(self.space.space.slot.call_blocking(key.len() + verb.len(), work)?.dot)
     }
 
     /// Every key that begins with `prefix`, with its value, in order. The encoded keys sort as their values do.
@@ -257,6 +288,11 @@ impl Transaction {
     /// Takes the value at a key away.
     pub fn delete(&mut self, collection: &Collection, key: &str) -> Result<(), Error> {
         Ok(self.inner.delete(collection.id, &Key::plain(key).0)?)
+    }
+
+    /// Any other verb.
+    pub fn carry_out(&mut self, collection: &Collection, key: &str, verb: &Verb) -> Result<(), Error> {
+        Ok(apply(&mut self.inner, collection.id, &Key::plain(key).0, verb)?)
     }
 
     /// Makes all of it durable in one step; [`Error::Conflict`] if something it read has changed since it began.

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod config;
 pub mod conflicts;
 pub mod daemon;
+pub mod document;
 mod embed;
 pub mod endpoint;
 mod explain;
@@ -36,6 +37,7 @@ pub mod seat;
 pub mod slot;
 pub mod space;
 pub mod spaces;
+pub mod verbs;
 
 pub use embed::{Collection, Error, Replica, Space, Transaction};
 

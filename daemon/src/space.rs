@@ -65,15 +65,6 @@ pub enum Condition {
     Absent,
 }
 
-/// One write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Write {
-    /// A value.
-    Put(Vec<u8>),
-    /// No value; refused when there is none.
-    Delete,
-}
-
 impl Space {
     pub(crate) fn new(
         id: SpaceId,
@@ -172,33 +163,6 @@ impl Space {
     }
 }
 
-/// The command of one write at one key.
-pub(crate) fn write_key(
-    coll: CollId,
-    key: Vec<u8>,
-    write: Write,
-    condition: Condition,
-) -> impl FnMut(&mut DiskOwner, Time) -> Turn<Committed> + Send + 'static {
-    move |owner, now| {
-        transact(owner, now, |tx| {
-            let is_delete = write == Write::Delete;
-            if condition != Condition::None || is_delete {
-                let found = tx.read(coll, &key)?.map(|read| read.winner.dot);
-                condition.check(found)?;
-                if is_delete && found.is_none() {
-                    return Err(Error::NoKey);
-                }
-            }
-            match &write {
-                Write::Put(value) => tx.put(coll, &key, value)?,
-                Write::Delete => tx.delete(coll, &key)?,
-            }
-            Ok(())
-        })
-        .into()
-    }
-}
-
 /// One transaction on the owner's turn.
 pub(crate) fn transact(
     owner: &mut DiskOwner,
@@ -233,7 +197,7 @@ pub(crate) fn create_collection(
 }
 
 impl Condition {
-    fn check(self, found: Option<Dot>) -> Result<(), Error> {
+    pub(crate) fn check(self, found: Option<Dot>) -> Result<(), Error> {
         let is_met = match self {
             Condition::None => true,
             Condition::Match(dot) => found == Some(dot),

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crdt::{Decoder, DeviceKey, Encoder, Handle, Time, derive, system};
+use crdt::view::Manner;
+use crdt::{CollId, Decoder, DeviceKey, Encoder, Handle, Time, derive, system};
 use disk::Disk;
 use replica::{Backlog, HomeWrite, Replica};
 
@@ -229,6 +230,18 @@ impl Home {
         replica.home_commit(now, self.generation, self.key.public(), writes)?;
         replica.flush()?;
         Ok(())
+    }
+
+    /// Has a collection read in another manner from the next Handle on.
+    pub fn set_view<D: Disk>(
+        &mut self,
+        replica: &mut Replica<D>,
+        now: Time,
+        coll: CollId,
+        manner: &Manner,
+    ) -> Result<(), Error> {
+        self.check_duty()?;
+        self.write(replica, now, vec![replica::view_write(coll, manner)])
     }
 
     pub(crate) fn check_duty(&self) -> Result<(), Error> {

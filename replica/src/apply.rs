@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use btree::Hash;
-use crdt::commit::{DEPS_MAX, MUTATIONS_MAX, SUPERSEDES_MAX};
-use crdt::{Body, Class, CollId, Commit, Dot, Header, Hlc, Mutation, Op, Open, Time, Tip, WriterId};
+use crdt::commit::{DEPS_MAX, MUTATIONS_MAX};
+use crdt::{Body, Class, Commit, Dot, Header, Hlc, Open, Time, Tip, WriterId};
 use disk::Disk;
 use planted::Bug;
 use sync::frame::BLOBS_LEN_MAX;
@@ -13,7 +13,7 @@ use crate::error::{CommitError, Error};
 use crate::record::{self, Note};
 use crate::replica::{Committed, Replica};
 use crate::tail::Place;
-use crate::transaction::{Transaction, Write};
+use crate::transaction::Transaction;
 
 /// Longest commit made here, counted before it has its deps and superseded dots.
 pub const COMMIT_SENT_MAX: usize = crdt::commit::COMMIT_LEN_MAX - (256 << 10);
@@ -162,29 +162,6 @@ impl<D: Disk> Replica<D> {
             self.notes.set(note.clone());
         }
         Ok(Committed { dot: commit.dot(), id: commit.id() })
-    }
-
-    /// What is written, with what it supersedes of all that is pending.
-    pub(crate) fn mutations(
-        &mut self,
-        writes: &BTreeMap<(CollId, Vec<u8>), Write>,
-        dot: Dot,
-        hlc: Hlc,
-    ) -> Result<Vec<Mutation>, CommitError> {
-        let mut mutations = Vec::with_capacity(writes.len());
-        for ((coll, key), write) in writes {
-            let supersedes = self.superseded(*coll, key, write, dot, hlc)?;
-            if supersedes.len() > SUPERSEDES_MAX {
-                let (coll, len) = (*coll, supersedes.len());
-                return Err(CommitError::Siblings { coll, len, max: SUPERSEDES_MAX });
-            }
-            let op = match write {
-                Write::Put(payload, _) => Op::Put(payload.clone()),
-                Write::Delete | Write::Discard(_) => Op::Delete,
-            };
-            mutations.push(Mutation { coll: *coll, key: key.clone(), op, supersedes });
-        }
-        Ok(mutations)
     }
 
     /// Refuses more commits while the outbox is full: dropping some of them silently is no way out.

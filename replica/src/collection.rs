@@ -1,13 +1,14 @@
 //! Collections: how they are made, which one a name means, and how they treat concurrent writes.
 
-use crdt::view::lww::{Live, Losers, supersedes_delete, supersedes_put};
-use crdt::{CollId, Descriptor, Dot, Encoder, Hlc, Policy, Supersede, system};
+use crdt::view::lww::lww;
+use crdt::view::{Manner, Siblings};
+use crdt::{CollId, Descriptor, Dot, Hlc, Policy, system};
 use disk::Disk;
 
 use crate::error::{CommitError, Error};
-use crate::replica::Replica;
+use crate::home::HomeWrite;
 use crate::snapshot::{KeyRange, Order, Snapshot};
-use crate::transaction::{Scope, Transaction, Write};
+use crate::transaction::Transaction;
 use crate::view::View;
 
 /// When a descriptor was first there, the collection it describes, and the descriptor.
@@ -90,7 +91,7 @@ impl<D: Disk> Snapshot<D> {
 }
 
 impl<D: Disk> View<D> {
-    fn descriptor(&self, coll: CollId) -> Result<Option<Descriptor>, Error> {
+    pub(crate) fn descriptor(&self, coll: CollId) -> Result<Option<Descriptor>, Error> {
         let key = Descriptor::key(&coll);
         let live = self.live(system::coll(), &key)?;
         match live.first() {
@@ -98,60 +99,36 @@ impl<D: Disk> View<D> {
             None => Ok(None),
         }
     }
+
+    /// How a collection is read and written: as it was made, unless the home says otherwise; none: nobody said here yet.
+    pub(crate) fn manner(&self, coll: CollId) -> Result<Option<Manner>, Error> {
+        let Some(descriptor) = self.descriptor(coll)? else { return Ok(None) };
+        let made = Manner::described(&descriptor);
+        let said = self.live(system::meta(), &Descriptor::key(&coll))?;
+        let said = match lww(&said) {
+            // What is no manner, or none for what is stored there, says nothing.
+            Some(read) => Manner::decode(&self.value(&read.winner.payload)?).ok(),
+            None => None,
+        };
+        Ok(Some(said.filter(|said| made.may_become(said)).unwrap_or(made)))
+    }
 }
 
-impl<D: Disk> Replica<D> {
-    /// The dots that a write at a key replaces, of all that is pending.
-    pub(crate) fn superseded(
-        &mut self,
-        coll: CollId,
-        key: &[u8],
-        write: &Write,
-        dot: Dot,
-        hlc: Hlc,
-    ) -> Result<Vec<Dot>, Error> {
-        let rule = coll.rule();
-        if rule.supersede() == Supersede::HomeOnly && !dot.writer.is_home() {
-            return Ok(Vec::new());
-        }
-        let mut live: Vec<Live> = self.pending.live(coll, key)?;
-        live.retain(|live| rule.may_supersede(&dot.writer, &live.dot.writer));
-        Ok(match write {
-            _ if live.is_empty() => Vec::new(),
-            Write::Put(_, Scope::AsConfigured) => supersedes_put(&live, self.losers(coll)?, hlc, dot),
-            Write::Put(_, Scope::Resolved) | Write::Delete => supersedes_delete(&live),
-            Write::Discard(dots) => {
-                live.retain(|live| dots.contains(&live.dot));
-                supersedes_delete(&live)
-            }
-        })
+impl<D: Disk> Snapshot<D> {
+    /// How a collection is read and written; none: its descriptor is not here yet.
+    pub fn manner(&self, coll: CollId) -> Result<Option<Manner>, Error> {
+        self.0.manner(coll)
     }
+}
 
-    /// How a collection treats writes that lost.
-    fn losers(&mut self, coll: CollId) -> Result<Losers, Error> {
-        if let Some(losers) = self.losers.get(&coll) {
-            return Ok(*losers);
-        }
-        let Some(descriptor) = self.pending.descriptor(coll)? else { return Ok(Losers::Replace) };
-        let losers = losers_of(&descriptor);
-        self.losers.insert(coll, losers);
-        Ok(losers)
-    }
+/// What the home writes to have a collection read in another manner from now on.
+pub fn view_write(coll: CollId, manner: &Manner) -> HomeWrite {
+    HomeWrite { coll: system::meta(), key: Descriptor::key(&coll), value: Some(manner.encode()) }
 }
 
 /// The parameters of an `lww` collection that keeps what lost until somebody resolves it.
 pub fn keep_losers() -> Vec<u8> {
-    let mut params = Encoder::new();
-    params.array(1).uint(1);
-    params.finish()
-}
-
-fn losers_of(descriptor: &Descriptor) -> Losers {
-    match descriptor.policy {
-        Policy::Copies => Losers::Keep,
-        _ if descriptor.params == keep_losers() => Losers::Keep,
-        _ => Losers::Replace,
-    }
+    Manner { siblings: Siblings::Keep, ..Manner::of(Policy::Lww) }.params()
 }
 
 /// A descriptor stored under its own id; others are ignored.

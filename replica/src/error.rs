@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crdt::{CollId, SpaceId, WriterId};
+use crdt::{CollId, Dot, Policy, SpaceId, WriterId};
 
 /// Why a replica could not do what its owner asked.
 #[derive(Debug, thiserror::Error)]
@@ -266,6 +266,55 @@ pub enum CommitError {
     HomeOnly {
         /// The collection.
         coll: CollId,
+    },
+    /// The collection has other verbs.
+    #[error("a collection of policy `{policy}` takes no {verb}")]
+    WrongVerb {
+        /// Its policy.
+        policy: Policy,
+        /// What was wanted.
+        verb: &'static str,
+        /// What it takes.
+        instead: &'static str,
+    },
+    /// What was taken out of a two-phase set stays out.
+    #[error("{key} was removed from the set, and stays removed", key = crdt::key::display(key))]
+    StaysRemoved {
+        /// The encoded key.
+        key: Vec<u8>,
+    },
+    /// A counter that one writer cannot carry further.
+    #[error("the counter is beyond what one writer can count to")]
+    CountTooLarge,
+    /// The name of a copy: the collection gives such names itself.
+    #[error("{key} is the name of a copy, which is written at its own key", key = crdt::key::display(key))]
+    CopyName {
+        /// The encoded key.
+        key: Vec<u8>,
+    },
+    /// Somebody saw a write that this replica has not seen.
+    #[error("the read context names {dot}, which is not here yet")]
+    NotSeen {
+        /// The write.
+        dot: Dot,
+    },
+    /// There is nothing to rename.
+    #[error("there is nothing at {key}", key = crdt::key::display(key))]
+    Missing {
+        /// The encoded key.
+        key: Vec<u8>,
+    },
+    /// The new name of something is taken.
+    #[error("there is something at {key} already", key = crdt::key::display(key))]
+    Taken {
+        /// The encoded key.
+        key: Vec<u8>,
+    },
+    /// It has several live values, and one of them would have to be chosen.
+    #[error("{key} has values that nobody has chosen between", key = crdt::key::display(key))]
+    Disputed {
+        /// The encoded key.
+        key: Vec<u8>,
     },
     /// A key that is not a tuple in its one spelling.
     #[error("the key is not a canonical tuple of at most {max} bytes", max = crdt::key::KEY_LEN_MAX)]

@@ -1,6 +1,6 @@
 //! Open: the newest manifest whose files are all there, then the log after it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use btree::{Nodes, Salt};
@@ -241,7 +241,6 @@ pub(crate) fn build<D: Disk>(parts: Parts<D>, options: &OpenOptions) -> Result<R
         clock,
         author: Author::new(options.device.id(), options.seed),
         notes: Notes::new(&manifest.notes),
-        losers: BTreeMap::new(),
         ended: BTreeSet::new(),
         fetch: None,
         archive: VecDeque::new(),

@@ -1,10 +1,9 @@
 //! `Replica`: its owner's verbs.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crdt::view::lww::Losers;
-use crdt::{Class, Clock, CollId, CommitId, DeviceKey, Dot, Handle, Ring, SpaceId, Time, WriterId};
+use crdt::{Class, Clock, CommitId, DeviceKey, Dot, Handle, Ring, SpaceId, Time, WriterId};
 use disk::Disk;
 use planted::Bug;
 use wal::{Log, Position};
@@ -72,8 +71,6 @@ pub struct Replica<D: Disk> {
     pub(crate) clock: Clock,
     pub(crate) author: Author,
     pub(crate) notes: Notes,
-    /// What is known of how collections treat concurrent writes; an id names its descriptor, so it never changes.
-    pub(crate) losers: BTreeMap<CollId, Losers>,
     /// Writers of which something folded here names what never comes; a home makes it so.
     pub(crate) ended: BTreeSet<WriterId>,
     pub(crate) fetch: Option<Fetch>,

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use btree::Direction;
 use crdt::view::lww::{Live, lww};
-use crdt::{BlobRef, CollId, Handle, Payload, Tip, WriterId};
+use crdt::{BlobRef, CollId, Handle, Payload, Policy, Tip, WriterId};
 use disk::Disk;
 
 use crate::error::Error;
 use crate::home::Roots;
 use crate::merge::Merged;
+use crate::values::is_in_groups;
 use crate::view::{self, View};
 
 /// One visible state of a replica: everything flushed when it was taken, and nothing that came later.
@@ -57,6 +58,16 @@ impl KeyRange {
     /// The one key.
     pub fn key(key: &[u8]) -> Self {
         Self::prefix(key)
+    }
+
+    /// Everything that makes up what is read at a key in a collection of this policy: of a document its fields, of a set
+    /// its elements.
+    pub fn of(policy: Policy, key: &[u8]) -> Self {
+        let tuple = is_in_groups(policy).then(|| crdt::key::decode(key).ok()).flatten();
+        match tuple.and_then(|tuple| crdt::key::range_of_tuple(&tuple).ok()) {
+            Some((from, to)) => Self { from, to: Some(to) },
+            None => Self::key(key),
+        }
     }
 
     /// The same range without `key` and all before it: where an ascending scan goes on.

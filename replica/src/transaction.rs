@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use btree::{Hash, Kind};
 use crdt::commit::PAYLOAD_INLINE_MAX;
-use crdt::{BlobRef, CollId, Dot, Payload};
+use crdt::view::counter::Total;
+use crdt::view::mv::Context;
+use crdt::view::set::Phase;
+use crdt::{BlobRef, CollId, Dot, Payload, Policy, system};
 use disk::Disk;
 use planted::Bug;
 
@@ -20,11 +23,13 @@ pub(crate) const VALUE_LEN_MAX: usize = sync::frame::BLOB_LEN_MAX;
 ///
 /// It sees its own writes. Committing it fails if any key or gap that it read has changed since its snapshot.
 pub struct Transaction<D: Disk> {
-    snapshot: Snapshot<D>,
-    reads: Reads,
+    pub(crate) snapshot: Snapshot<D>,
+    pub(crate) reads: Reads,
     pub(crate) writes: BTreeMap<(CollId, Vec<u8>), Write>,
     pub(crate) blobs: BTreeMap<Hash, Vec<u8>>,
     pub(crate) notes: Vec<Note>,
+    /// What is known of the collections written to: asking for every row of a batch would be half its work.
+    pub(crate) policies: BTreeMap<CollId, Option<Policy>>,
     inline_bytes: usize,
 }
 
@@ -40,22 +45,28 @@ pub(crate) enum Write {
     Delete,
     /// These writes alive there go, and the others stay.
     Discard(BTreeSet<Dot>),
+    /// So much more on a counter: what that makes is known at the commit, when its writer is.
+    Count(Total),
+    /// An element of a set that only goes forward, unless it is there or further already.
+    Advance(Phase),
 }
 
 /// What becomes of concurrent writes that a put does not beat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// As the collection says.
     AsConfigured,
     /// Superseded: somebody looked at them.
     Resolved,
+    /// Superseded as far as its writer saw them.
+    Saw(Context),
 }
 
 /// What a transaction looked at: points, and ranges with their gaps, as physical keys without dots.
 #[derive(Debug, Default)]
-struct Reads {
+pub(crate) struct Reads {
     points: BTreeSet<Vec<u8>>,
-    ranges: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(crate) ranges: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 impl Reads {
@@ -79,6 +90,7 @@ impl<D: Disk> Transaction<D> {
             writes: BTreeMap::new(),
             blobs: BTreeMap::new(),
             notes: Vec::new(),
+            policies: BTreeMap::new(),
             inline_bytes: 0,
         }
     }
@@ -93,7 +105,7 @@ impl<D: Disk> Transaction<D> {
         match self.writes.get(&(coll, key.to_vec())) {
             Some(Write::Put(payload, _)) => self.value(payload).map(Some),
             Some(Write::Delete) => Ok(None),
-            Some(Write::Discard(_)) | None => {
+            Some(Write::Discard(_) | Write::Count(_) | Write::Advance(_)) | None => {
                 let read = self.read(coll, key)?;
                 read.map(|read| self.value(&read.winner.payload)).transpose()
             }
@@ -139,9 +151,14 @@ impl<D: Disk> Transaction<D> {
         found.into_iter().map(|(key, payload)| Ok((key, self.value(&payload)?))).collect()
     }
 
-    /// Sets the value at a key.
+    /// Sets the value at a key. Where all values are shown it replaces those of the transaction's snapshot;
+    /// [`Transaction::put_seen`] those that somebody saw.
     pub fn put(&mut self, coll: CollId, key: &[u8], value: &[u8]) -> Result<(), CommitError> {
-        self.write(coll, key, value, Scope::AsConfigured)
+        let scope = match self.check_put(coll, key)? {
+            Some(Policy::Mv) => Scope::Saw(Context::of(&self.snapshot.live(coll, key)?)),
+            _ => Scope::AsConfigured,
+        };
+        self.write(coll, key, value, scope)
     }
 
     /// Sets the value at a key, in place of everything alive there: the losers were looked at.
@@ -149,11 +166,11 @@ impl<D: Disk> Transaction<D> {
         self.write(coll, key, value, Scope::Resolved)
     }
 
-    /// Takes away whatever is alive at a key.
+    /// Takes away whatever is alive at a key: of a document all of it or one field with what is inside, of a set
+    /// all that its elements are known by here.
     pub fn delete(&mut self, coll: CollId, key: &[u8]) -> Result<(), CommitError> {
         check_key(coll, key)?;
-        self.set(coll, key, Write::Delete);
-        Ok(())
+        self.delete_by_policy(coll, key)
     }
 
     /// Takes away these of the writes alive at a key, and leaves the others.
@@ -206,7 +223,13 @@ impl<D: Disk> Transaction<D> {
         }
     }
 
-    fn write(&mut self, coll: CollId, key: &[u8], value: &[u8], losers: Scope) -> Result<(), CommitError> {
+    pub(crate) fn write(
+        &mut self,
+        coll: CollId,
+        key: &[u8],
+        value: &[u8],
+        losers: Scope,
+    ) -> Result<(), CommitError> {
         check_key(coll, key)?;
         if value.len() > VALUE_LEN_MAX {
             return Err(CommitError::ValueTooLarge { len: value.len(), max: VALUE_LEN_MAX });
@@ -216,12 +239,15 @@ impl<D: Disk> Transaction<D> {
         Ok(())
     }
 
-    fn set(&mut self, coll: CollId, key: &[u8], write: Write) {
+    pub(crate) fn set(&mut self, coll: CollId, key: &[u8], write: Write) {
         let inline = match &write {
             Write::Put(Payload::Inline(value), _) => value.len(),
             _ => 0,
         };
         self.inline_bytes += key.len() + inline;
+        if coll == system::coll() {
+            self.policies.clear();
+        }
         self.writes.insert((coll, key.to_vec()), write);
     }
 
@@ -234,7 +260,7 @@ impl<D: Disk> Transaction<D> {
         Payload::Blob(BlobRef { kind: Kind::Chunk as u8, hash: hash.0, len: value.len() as u64 })
     }
 
-    fn value(&self, payload: &Payload) -> Result<Vec<u8>, Error> {
+    pub(crate) fn value(&self, payload: &Payload) -> Result<Vec<u8>, Error> {
         if let Payload::Blob(blob) = payload
             && let Some(bytes) = self.blobs.get(&Hash(blob.hash))
         {
@@ -263,8 +289,8 @@ impl<D: Disk> Transaction<D> {
             match write {
                 Write::Put(payload, _) => found.insert(key.clone(), payload.clone()),
                 Write::Delete => found.remove(key),
-                // Until the commit it reads what is there: which write shows afterwards is for the views to say.
-                Write::Discard(_) => None,
+                // Until the commit it reads what is there: what shows afterwards is for the views to say.
+                Write::Discard(_) | Write::Count(_) | Write::Advance(_) => None,
             };
         }
         Ok(match order {
@@ -274,7 +300,7 @@ impl<D: Disk> Transaction<D> {
     }
 }
 
-fn check_key(coll: CollId, key: &[u8]) -> Result<(), CommitError> {
+pub(crate) fn check_key(coll: CollId, key: &[u8]) -> Result<(), CommitError> {
     if coll.rule().home_only() {
         return Err(CommitError::HomeOnly { coll });
     }

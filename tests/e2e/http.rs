@@ -46,8 +46,20 @@ impl Connection {
     }
 
     pub(crate) fn request(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+        self.request_with(method, path, "", body)
+    }
+
+    /// With more headers, each ended by a line break.
+    pub(crate) fn request_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> io::Result<Answer> {
+        let len = body.len();
         let mut request =
-            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len())
+            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {len}\r\n\r\n")
                 .into_bytes();
         request.extend_from_slice(body);
         self.stream.get_mut().write_all(&request)?;

@@ -15,6 +15,7 @@ mod manual;
 mod meeting;
 mod membership;
 mod outbox;
+mod policies;
 mod series;
 mod serving;
 mod syscalls;

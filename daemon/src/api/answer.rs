@@ -9,6 +9,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use crdt::view::Manner;
+use crdt::view::mv::Context;
 use crdt::{CollId, Dot};
 use disk::RealDisk;
 use replica::Snapshot;
@@ -29,6 +31,8 @@ pub(super) const TOKEN: HeaderName = HeaderName::from_static("strandline-token")
 
 /// What was read; sent back with a transaction.
 pub(super) const READ: HeaderName = HeaderName::from_static("strandline-read");
+/// What a read saw at a key; given back with a put it replaces that, and nothing else.
+pub(super) const CONTEXT: HeaderName = HeaderName::from_static("strandline-context");
 
 /// The daemon behind the routes.
 #[derive(Clone)]
@@ -60,6 +64,26 @@ pub(super) struct At {
     pub(super) space: Arc<Space>,
     pub(super) snapshot: Snapshot<RealDisk>,
     pub(super) coll: CollId,
+}
+
+impl At {
+    /// How the collection is read.
+    pub(super) fn manner(&self) -> Answer<Manner> {
+        Ok(self.snapshot.manner(self.coll)?.unwrap_or_default())
+    }
+}
+
+/// The context of a put, if it has one.
+pub(super) fn context(headers: &HeaderMap) -> Answer<Option<Context>> {
+    let Some(value) = headers.get(CONTEXT) else { return Ok(None) };
+    let bytes = data_encoding::BASE64URL_NOPAD.decode(value.as_bytes()).ok();
+    let seen = bytes.and_then(|bytes| Context::decode(&bytes).ok());
+    seen.map(Some).ok_or_else(|| Problem::usage("the Strandline-Context is not one that a read returned"))
+}
+
+pub(super) fn context_header(seen: &Context) -> HeaderValue {
+    let text = data_encoding::BASE64URL_NOPAD.encode(&seen.encode());
+    HeaderValue::from_str(&text).expect("base64 is header text")
 }
 
 pub(super) async fn no_route(uri: Uri) -> Problem {

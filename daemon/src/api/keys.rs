@@ -5,31 +5,35 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use crdt::Dot;
 use crdt::view::lww::Live;
+use crdt::view::mv::Context;
+use crdt::view::{Manner, copies};
+use crdt::{CollId, Policy};
 use disk::RealDisk;
-use replica::{Committed, KeyRange, Reading, Snapshot};
+use replica::{Committed, KeyRange, Snapshot};
 use serde::Deserialize;
 use std::time::Instant;
 
-use super::answer::{self, Answer, At, Here, READ, TOKEN};
+use super::answer::{self, Answer, At, CONTEXT, Here, READ, TOKEN};
 use super::problem::Problem;
 use super::types::{Entry, Key, Sibling, Value, Written};
+use crate::document;
 use crate::reads::Read;
 use crate::slot::Level;
-use crate::space::{Space, Write, write_key};
+use crate::space::Space;
+use crate::verbs::{Verb, carry_out};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(super) struct KeyQuery {
     all: bool,
-    tuple: bool,
+    pub(super) tuple: bool,
     wait: Option<String>,
     timeout: Option<String>,
     at: Option<String>,
 }
 
-type KeyPath = Path<(String, String, String)>;
+pub(super) type KeyPath = Path<(String, String, String)>;
 
 pub(super) async fn put(
     State(here): Here,
@@ -40,7 +44,11 @@ pub(super) async fn put(
 ) -> Answer<Response> {
     let key = answer::key(&key, query.tuple)?;
     let at = here.collection(&space, &coll).await?;
-    write(&at, key, Write::Put(body.to_vec()), &query, &headers).await
+    let verb = match answer::context(&headers)? {
+        Some(seen) => Verb::PutSeen(body.to_vec(), seen),
+        None => Verb::Put(body.to_vec()),
+    };
+    write(&at, key, verb, &query, &headers).await
 }
 
 pub(super) async fn delete(
@@ -51,21 +59,21 @@ pub(super) async fn delete(
 ) -> Answer<Response> {
     let key = answer::key(&key, query.tuple)?;
     let at = here.collection(&space, &coll).await?;
-    write(&at, key, Write::Delete, &query, &headers).await
+    write(&at, key, Verb::Delete, &query, &headers).await
 }
 
-async fn write(
+pub(super) async fn write(
     at: &At,
     key: Vec<u8>,
-    write: Write,
+    verb: Verb,
     query: &KeyQuery,
     headers: &HeaderMap,
 ) -> Answer<Response> {
     let condition = answer::condition(headers)?;
     let (level, timeout) = answer::wait(query.wait.as_deref(), query.timeout.as_deref())?;
     let started = Instant::now();
-    let len = key.len() + if let Write::Put(value) = &write { value.len() } else { 0 };
-    let committed = at.space.slot.call(len, write_key(at.coll, key, write, condition)).await?;
+    let len = key.len() + verb.len();
+    let committed = at.space.slot.call(len, carry_out(at.coll, key, verb, condition)).await?;
     at.space.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
     written(&at.space, committed, level, timeout).await
 }
@@ -107,10 +115,13 @@ pub(super) async fn get(
     let key = answer::key(&key, query.tuple)?;
     let at = here.collection(&space, &coll).await?;
     let at = answer::at_least(at, &headers, query.timeout.as_deref()).await?;
-    let read = Read::of(at.space.id, &at.snapshot, at.coll, KeyRange::key(&key))?.token();
-    let reading = at.snapshot.read(at.coll, &key)?.ok_or_else(|| Problem::no_key().read(read.clone()))?;
+    let manner = at.manner()?;
+    let range = KeyRange::of(manner.policy, &key);
+    let read = Read::of(at.space.id, &at.snapshot, at.coll, range)?.token();
+    let found = entry_at(&at.snapshot, at.coll, manner, &key)?;
+    let found = found.ok_or_else(|| Problem::no_key().read(read.clone()))?;
     let read = HeaderValue::from_str(&read).expect("a token is header text");
-    let tag = answer::etag(reading.winner.dot);
+    let tag = answer::etag(found.latest.dot);
     if headers.get(header::IF_NONE_MATCH) == Some(&tag) {
         let headers = [(header::ETAG, tag), (READ, read)];
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
@@ -119,16 +130,59 @@ pub(super) async fn get(
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.starts_with("application/json"));
+    let seen = Context::of(&[std::slice::from_ref(&found.latest), &found.losers].concat());
     let mut response = if query.all || is_json {
-        Json(entry(&at.snapshot, reading, Shape::of(query.all, false))?).into_response()
+        Json(entry(&at.snapshot, found, Shape::of(query.all, false))?).into_response()
     } else {
-        let value = at.snapshot.value(&reading.winner.payload)?;
-        let kind = HeaderValue::from_static("application/octet-stream");
-        ([(header::CONTENT_TYPE, kind)], Body::from(value)).into_response()
+        let (kind, value) = match found.value {
+            replica::Value::Bytes(value) => ("application/octet-stream", value),
+            // Of several values nobody has chosen one: a reader that asks for bytes gets that of the highest.
+            replica::Value::Many(mut all) => ("application/octet-stream", all.swap_remove(0)),
+            other => ("application/json", document::shown(other).to_bytes().unwrap_or_default()),
+        };
+        ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], Body::from(value)).into_response()
     };
     response.headers_mut().insert(header::ETAG, tag);
     response.headers_mut().insert(READ, read);
+    if matches!(manner.policy, Policy::Lww | Policy::Mv | Policy::Copies) {
+        response.headers_mut().insert(CONTEXT, answer::context_header(&seen));
+    }
     Ok(response)
+}
+
+/// What is at a key: of a collection that keeps copies also at the name of one.
+fn entry_at(
+    snapshot: &Snapshot<RealDisk>,
+    coll: CollId,
+    manner: Manner,
+    key: &[u8],
+) -> Answer<Option<replica::Entry>> {
+    let original = copies::original(key).filter(|_| manner.policy == Policy::Copies);
+    let Some(original) = original else { return Ok(snapshot.entry(coll, manner, key)?) };
+    let found = snapshot.entry(coll, manner, &original)?;
+    let copies = found.map_or_else(|| Ok(Vec::new()), |found| copies_of(snapshot, &found))?;
+    Ok(copies.into_iter().find(|copy| copy.key == key))
+}
+
+/// The copies of a key, as entries of their own.
+pub(super) fn copies_of(
+    snapshot: &Snapshot<RealDisk>,
+    found: &replica::Entry,
+) -> Result<Vec<replica::Entry>, replica::Error> {
+    let live = [std::slice::from_ref(&found.latest), &found.losers].concat();
+    // A key too long for the names of copies, which nobody honest writes, has none; its losers are in the inbox.
+    let copies = copies::copies(&found.key, &live).unwrap_or_default();
+    let entry = |copy: copies::Copy<'_>| {
+        let value = replica::Value::Bytes(snapshot.value(&copy.live.payload)?);
+        Ok(replica::Entry {
+            key: copy.key,
+            value,
+            latest: copy.live.clone(),
+            losers: Vec::new(),
+            disputed: 0,
+        })
+    };
+    copies.into_iter().map(entry).collect()
 }
 
 /// Reading the past needs the commits of the past, which this version does not look up.
@@ -164,26 +218,22 @@ impl Shape {
 /// A key as JSON shows it.
 pub(super) fn entry(
     snapshot: &Snapshot<RealDisk>,
-    reading: Reading,
+    found: replica::Entry,
     shape: Shape,
 ) -> Result<Entry, replica::Error> {
-    let Reading { key, winner, losers } = reading;
-    let value = match shape {
-        Shape::KeyOnly => None,
-        Shape::Winner | Shape::All => Some(Value::from_bytes(&snapshot.value(&winner.payload)?)),
-    };
-    let siblings = 1 + losers.len() as u64;
+    let replica::Entry { key, value, latest, losers, disputed } = found;
+    let is_register = matches!(value, replica::Value::Bytes(_) | replica::Value::Many(_));
     let all = match shape {
-        Shape::All => [&winner]
+        Shape::All if is_register => [&latest]
             .into_iter()
             .chain(&losers)
             .map(|live| sibling(snapshot, live))
             .collect::<Result<_, _>>()?,
-        Shape::KeyOnly | Shape::Winner => Vec::new(),
+        _ => Vec::new(),
     };
-    let Dot { writer, .. } = winner.dot;
-    let (dot, hlc) = (winner.dot.to_string(), winner.hlc.0);
-    Ok(Entry { key: Key(key), value, dot, writer: writer.to_string(), hlc, siblings, all })
+    let value = (shape != Shape::KeyOnly).then(|| document::shown(value));
+    let (dot, writer, hlc) = (latest.dot.to_string(), latest.dot.writer.to_string(), latest.hlc.0);
+    Ok(Entry { key: Key(key), value, dot, writer, hlc, siblings: 1 + disputed as u64, all })
 }
 
 fn sibling(snapshot: &Snapshot<RealDisk>, live: &Live) -> Result<Sibling, replica::Error> {

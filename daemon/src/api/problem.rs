@@ -121,6 +121,10 @@ impl From<slot::Error> for Problem {
                 Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", text)
                     .cure("read the key again and decide on what is there now")
             }
+            E::NotDocument { .. } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not-a-document", text)
+                .cure("a document is a JSON object, such as {\"title\":\"…\"}"),
+            E::BadPatch { .. } => Problem::new(StatusCode::CONFLICT, "patch-failed", text)
+                .cure("read the document again and patch what is there now"),
             E::Contended => Problem::new(StatusCode::CONFLICT, "conflict", text).cure("try again"),
             E::Busy { .. } => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).cure("try again"),
             E::Closed => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", text),
@@ -176,6 +180,21 @@ fn commit(error: &CommitError, text: String) -> Problem {
             .cure("split the value over several keys"),
         E::Siblings { .. } => Problem::new(StatusCode::CONFLICT, "too-many-siblings", text),
         E::HomeOnly { .. } => Problem::new(StatusCode::FORBIDDEN, "home-only", text),
+        E::WrongVerb { instead, .. } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-verb", text)
+            .cure(format!("it takes {instead}")),
+        E::StaysRemoved { .. } => Problem::new(StatusCode::CONFLICT, "stays-removed", text)
+            .cure("use a collection of policy or-set for elements that come back"),
+        E::CountTooLarge => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "count-too-large", text),
+        E::CopyName { .. } => Problem::new(StatusCode::CONFLICT, "copy-name", text)
+            .cure("put the value at the key itself, and delete the copy"),
+        E::NotSeen { .. } => Problem::new(StatusCode::TOO_EARLY, "stale", text)
+            .cure("ask again later, or ask the replica that gave the context"),
+        E::Missing { .. } => Problem::new(StatusCode::NOT_FOUND, "key-missing", text),
+        E::Taken { .. } => Problem::new(StatusCode::CONFLICT, "key-taken", text)
+            .cure("choose another name, or replace what is there: --force"),
+        E::Disputed { .. } => Problem::new(StatusCode::CONFLICT, "disputed", text).cure(
+            "settle it first: strandline conflicts; or move what is shown and give up the rest: --resolve",
+        ),
         E::BadKey => Problem::new(StatusCode::BAD_REQUEST, "bad-key", text),
         E::Replica(error) => replica(error, text),
     }

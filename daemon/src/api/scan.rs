@@ -4,12 +4,14 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use crdt::Policy;
+use crdt::view::copies;
 use replica::{KeyRange, Order};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::answer::{self, Answer, At, Here};
-use super::keys::{Shape, entry, not_the_past};
+use super::keys::{Shape, copies_of, entry, not_the_past};
 use super::problem::Problem;
 use crate::reads::Read;
 
@@ -22,7 +24,7 @@ const CHUNKS_MAX: usize = 2;
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(super) struct ScanQuery {
-    prefix: Option<String>,
+    pub(super) prefix: Option<String>,
     from: Option<String>,
     to: Option<String>,
     limit: Option<u64>,
@@ -56,7 +58,7 @@ pub(super) async fn scan(
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response())
 }
 
-fn range(query: &ScanQuery) -> Answer<KeyRange> {
+pub(super) fn range(query: &ScanQuery) -> Answer<KeyRange> {
     let mut range = match &query.prefix {
         Some(prefix) => KeyRange::prefix(&answer::prefix(prefix, query.tuple)?),
         None => KeyRange::all(),
@@ -80,14 +82,28 @@ fn read(at: &At, range: &KeyRange, query: &ScanQuery, chunks: &mpsc::Sender<std:
         let error = std::io::Error::other(Problem::from(error).into_text());
         drop(chunks.blocking_send(Err(error)));
     };
-    let readings = match at.snapshot.scan(at.coll, range, order) {
-        Ok(readings) => readings,
+    let manner = match at.snapshot.manner(at.coll) {
+        Ok(manner) => manner.unwrap_or_default(),
         Err(error) => return break_off(error),
     };
+    let found = match at.snapshot.entries(at.coll, manner, range, order) {
+        Ok(found) => found,
+        Err(error) => return break_off(error),
+    };
+    // A copy stands right behind the key that it is a copy of.
+    let with_copies = |found: replica::Entry| match manner.policy {
+        Policy::Copies => copies_of(&at.snapshot, &found).map(|copies| [vec![found], copies].concat()),
+        _ => Ok(vec![found]),
+    };
+    let found = found.map(|found| found.and_then(with_copies));
+    let found = found.flat_map(|found| match found {
+        Ok(found) => found.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
+    });
     let mut chunk = Vec::with_capacity(CHUNK_LEN);
     let (mut count, mut last) = (0, None);
-    for reading in readings.take(limit) {
-        match reading.and_then(|reading| entry(&at.snapshot, reading, shape)) {
+    for found in found.take(limit) {
+        match found.and_then(|found| entry(&at.snapshot, found, shape)) {
             Ok(entry) => {
                 count += 1;
                 serde_json::to_writer(&mut chunk, &entry).expect("an entry is always JSON");
@@ -104,8 +120,9 @@ fn read(at: &At, range: &KeyRange, query: &ScanQuery, chunks: &mpsc::Sender<std:
         }
     }
     if query.read != Some(false) {
-        let whole =
-            last.filter(|_| count == limit).map_or_else(|| range.clone(), |last| up_to(range, order, last));
+        let whole = last
+            .filter(|_| count == limit)
+            .map_or_else(|| range.clone(), |last| up_to(range, order, manner.policy, &last));
         match Read::of(at.space.id, &at.snapshot, at.coll, whole) {
             Ok(read) => {
                 let line = serde_json::json!({ "strandline_read": read.token() });
@@ -122,9 +139,12 @@ fn read(at: &At, range: &KeyRange, query: &ScanQuery, chunks: &mpsc::Sender<std:
 }
 
 /// The part of a range that a scan has seen which ended with this key, gaps included.
-fn up_to(range: &KeyRange, order: Order, last: Vec<u8>) -> KeyRange {
+fn up_to(range: &KeyRange, order: Order, policy: Policy, last: &[u8]) -> KeyRange {
+    // The name of a copy is no key: what was seen of it lies at its original.
+    let original = copies::original(last).filter(|_| policy == Policy::Copies);
+    let last = KeyRange::of(policy, original.as_deref().unwrap_or(last));
     match order {
-        Order::Ascending => KeyRange { to: KeyRange::key(&last).to, ..range.clone() },
-        Order::Descending => KeyRange { from: last, ..range.clone() },
+        Order::Ascending => KeyRange { to: last.to, ..range.clone() },
+        Order::Descending => KeyRange { from: last.from, ..range.clone() },
     }
 }

@@ -4,12 +4,13 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use crdt::view::{Deletes, Manner, Siblings};
 use crdt::{CollId, Descriptor, Policy};
 
 use super::answer::{self, Answer, Here, created};
 use super::problem::Problem;
-use super::types::{self, Collection, CreateCollection, CreateSpace, Verified};
-use crate::slot::Turn;
+use super::types::{self, Collection, CreateCollection, CreateSpace, SetView, Verified};
+use crate::slot::{self, Turn};
 use crate::space::{check_name, create_collection as create_collection_work};
 
 pub(super) async fn list(State(here): Here) -> Json<Vec<types::Space>> {
@@ -46,7 +47,11 @@ pub(super) async fn collections(
     let space = here.space(&space)?;
     let snapshot = space.slot.snapshot().await?;
     let found = snapshot.collections()?;
-    Ok(Json(found.into_iter().map(|found| shown(found.name, found.id, &found.descriptor)).collect()))
+    let shown = |found: replica::Collection| {
+        let manner = snapshot.manner(found.id)?;
+        Ok(shown(found.name, found.id, &found.descriptor, manner))
+    };
+    Ok(Json(found.into_iter().map(shown).collect::<Answer<_>>()?))
 }
 
 pub(super) async fn collection(
@@ -56,7 +61,8 @@ pub(super) async fn collection(
     let at = here.collection(&space, &coll).await?;
     let descriptor = at.snapshot.descriptor(at.coll)?;
     let descriptor = descriptor.ok_or_else(|| Problem::no_collection(&space, &coll))?;
-    Ok(Json(shown(coll, at.coll, &descriptor)))
+    let manner = at.snapshot.manner(at.coll)?;
+    Ok(Json(shown(coll, at.coll, &descriptor, manner)))
 }
 
 pub(super) async fn create_collection(
@@ -64,11 +70,11 @@ pub(super) async fn create_collection(
     Path(space): Path<String>,
     body: Bytes,
 ) -> Answer<(StatusCode, Json<Collection>)> {
-    let CreateCollection { name, policy } = answer::json(&body)?;
+    let CreateCollection { name, policy, siblings, deletes } = answer::json(&body)?;
     check_name(&name).map_err(Problem::usage)?;
-    let policy = policy_named(&policy)?;
+    let manner = manner_of(&policy, siblings.as_deref(), deletes.as_deref())?;
     let space = here.space(&space)?;
-    let descriptor = Descriptor { name: name.clone(), policy, params: Vec::new() };
+    let descriptor = Descriptor { name: name.clone(), policy: manner.policy, params: manner.params() };
     if let Some(existing) = existing(&space, &name).await?
         && existing != descriptor.id()
     {
@@ -79,7 +85,7 @@ pub(super) async fn create_collection(
     let len = name.len() + 256;
     let id = space.slot.call(len, create_collection_work(descriptor.clone())).await?;
     space.forget_names();
-    Ok(created(shown(name, id, &descriptor)))
+    Ok(created(shown(name, id, &descriptor, Some(manner))))
 }
 
 async fn existing(space: &crate::space::Space, name: &str) -> Answer<Option<CollId>> {
@@ -87,23 +93,79 @@ async fn existing(space: &crate::space::Space, name: &str) -> Answer<Option<Coll
     Ok(space.collection(&snapshot, name)?)
 }
 
-/// The policies that this version reads; the others exist in the format and are refused here by name.
-fn policy_named(text: &str) -> Answer<Policy> {
-    let policy: Policy =
-        text.parse().map_err(|_| Problem::usage(format!("`{text}` is not a policy; allowed: lww")))?;
-    match policy {
-        Policy::Lww => Ok(policy),
-        _ => Err(Problem::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "not-available",
-            format!("policy {text} is not part of this version"),
-        )
-        .cure("use lww")),
+/// Has a collection read in another manner from now on, everywhere: only the home may say so.
+pub(super) async fn set_view(
+    State(here): Here,
+    Path((space, coll)): Path<(String, String)>,
+    body: Bytes,
+) -> Answer<Json<Collection>> {
+    let SetView { policy, siblings, deletes } = answer::json(&body)?;
+    let manner = manner_of(&policy, siblings.as_deref(), deletes.as_deref())?;
+    let at = here.collection(&space, &coll).await?;
+    let descriptor = at.snapshot.descriptor(at.coll)?;
+    let descriptor = descriptor.ok_or_else(|| Problem::no_collection(&space, &coll))?;
+    if !Manner::described(&descriptor).may_become(&manner) {
+        let detail =
+            format!("what a collection of policy {} keeps cannot be read as {policy}", descriptor.policy);
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "other-kind", detail)
+            .cure("make another collection and copy what is in this one"));
     }
+    let id = at.coll;
+    at.space
+        .slot
+        .call(256, move |owner, now| {
+            let mut set = || {
+                let live = owner.live_to_write()?;
+                let home = live.home.as_mut().ok_or(slot::Error::NotHome)?;
+                home.set_view(&mut live.replica, now, id, &manner)?;
+                // Durable here already: where the registry does not answer, the next Handle says it.
+                Ok(home.batch(&mut live.replica, now, &mut live.registry).ok().flatten())
+            };
+            Turn::Done(set())
+        })
+        .await?;
+    Ok(Json(shown(coll, id, &descriptor, Some(manner))))
 }
 
-fn shown(name: String, id: CollId, descriptor: &Descriptor) -> Collection {
-    Collection { name, id: id.to_string(), policy: descriptor.policy.to_string() }
+/// A policy with its options, as they are written.
+fn manner_of(policy: &str, siblings: Option<&str>, deletes: Option<&str>) -> Answer<Manner> {
+    const POLICIES: &str = "lww, mv, copies, map, or-set, g-set, 2p-set, g-counter, pn-counter";
+    let policy: Policy = policy
+        .parse()
+        .map_err(|_| Problem::usage(format!("`{policy}` is not a policy; allowed: {POLICIES}")))?;
+    if matches!(policy, Policy::Text | Policy::List | Policy::Strong) {
+        let detail = format!("policy {policy} is not part of this version");
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "not-available", detail)
+            .cure(format!("use one of {POLICIES}")));
+    }
+    let mut manner = Manner::of(policy);
+    match siblings {
+        None => {}
+        Some("keep") if matches!(policy, Policy::Lww | Policy::Map) => manner.siblings = Siblings::Keep,
+        Some("show") if policy == Policy::Map => manner.siblings = Siblings::Show,
+        Some("replace") if matches!(policy, Policy::Lww | Policy::Map) => {}
+        Some(other) => {
+            return Err(Problem::usage(format!("policy {policy} has no `{other}` of siblings"))
+                .cure("lww: replace or keep; map: replace, keep or show"));
+        }
+    }
+    match deletes {
+        None => {}
+        Some("hide") if policy == Policy::Map => {}
+        Some("revive") if policy == Policy::Map => manner.deletes = Deletes::Revive,
+        Some(other) => {
+            return Err(Problem::usage(format!("policy {policy} has no `{other}` of deletes"))
+                .cure("map: hide or revive"));
+        }
+    }
+    Ok(manner)
+}
+
+fn shown(name: String, id: CollId, descriptor: &Descriptor, manner: Option<Manner>) -> Collection {
+    let policy = descriptor.policy.to_string();
+    let made = Manner::described(descriptor);
+    let view = manner.filter(|manner| *manner != made).map(|manner| manner.policy.to_string());
+    Collection { name, id: id.to_string(), policy, view }
 }
 
 pub(super) async fn verify(State(here): Here, Path(space): Path<String>) -> Answer<Json<Verified>> {

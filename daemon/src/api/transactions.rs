@@ -16,6 +16,7 @@ use super::types::{ChangedRead, Key, Transact, TransactWrite};
 use crate::reads::Read;
 use crate::slot::{Error, Turn};
 use crate::space::{DiskOwner, Space, transact};
+use crate::verbs::{Verb, apply};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -60,11 +61,8 @@ pub(super) async fn post(
                     return Err(Error::Contended);
                 }
             }
-            for (coll, key, value) in &writes {
-                match value {
-                    Some(value) => tx.put(*coll, key, value)?,
-                    None => tx.delete(*coll, key)?,
-                }
+            for (coll, key, verb) in &writes {
+                apply(tx, *coll, key, verb)?;
             }
             Ok(())
         });
@@ -87,7 +85,7 @@ fn parsed(space: &Space, tokens: &[String]) -> Answer<Vec<Read>> {
     tokens.iter().enumerate().map(parse).collect()
 }
 
-type Resolved = (CollId, Vec<u8>, Option<Vec<u8>>);
+type Resolved = (CollId, Vec<u8>, Verb);
 
 /// The writes by id, and about how many bytes they are.
 fn resolved(
@@ -108,7 +106,7 @@ fn resolved(
         if !seen.insert((coll, key.clone())) {
             return Err(Problem::usage(format!("{collection} {} is written twice", Key(key))));
         }
-        resolved.push((coll, key, value));
+        resolved.push((coll, key, value.map_or(Verb::Delete, Verb::Put)));
     }
     Ok((len, resolved))
 }

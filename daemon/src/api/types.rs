@@ -9,6 +9,7 @@ mod conflicts;
 mod explain;
 mod members;
 mod transactions;
+mod verbs;
 
 pub use crate::keytext::Key;
 pub use changes::{Change, Event, EventData};
@@ -16,6 +17,7 @@ pub use conflicts::{Conflict, Resolve, Settled, Side};
 pub use explain::{Explained, Finding, StoryWrite};
 pub use members::{Claim, HandedOver, Handover, Invite, Invited, Join, Leave, Revoke, Revoked};
 pub use transactions::{ChangedRead, Transact, TransactWrite};
+pub use verbs::{Deleted, KeyVerb, SetView};
 
 /// A value: text where it is UTF-8, else base64.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,8 @@ pub enum Value {
         /// The bytes, in the standard alphabet with padding.
         base64: String,
     },
+    /// What is no bytes: a document, the elements of a set, a count, or several values.
+    Json(serde_json::Value),
 }
 
 impl Value {
@@ -45,6 +49,7 @@ impl Value {
             Value::Text(text) => Some(text.clone().into_bytes()),
             // Whoever sent it is told that it is not base64; which digit is wrong helps nobody.
             Value::Bytes { base64 } => data_encoding::BASE64.decode(base64.as_bytes()).ok(),
+            Value::Json(json) => Some(json.to_string().into_bytes()),
         }
     }
 }
@@ -266,6 +271,12 @@ pub struct CreateCollection {
     /// One of the policies of the manual.
     #[serde(default = "lww")]
     pub policy: String,
+    /// What becomes of concurrent values of a register or field: `replace`, `keep` or `show`.
+    #[serde(default)]
+    pub siblings: Option<String>,
+    /// What an edit does to a document deleted at the same time: `hide` or `revive`.
+    #[serde(default)]
+    pub deletes: Option<String>,
 }
 
 fn lww() -> String {
@@ -281,6 +292,9 @@ pub struct Collection {
     pub id: String,
     /// Its policy.
     pub policy: String,
+    /// How it is read now, where the home says otherwise than its policy.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub view: Option<String>,
 }
 
 /// `POST /v1/spaces/{space}/transactions` and `…/import`: writes that land together or not at all.

@@ -1,12 +1,13 @@
 //! `collection`: create, list, show.
 
-use strandline::api::types::{Collection, CreateCollection};
+use hyper::Method;
+use strandline::api::types::{Collection, CreateCollection, SetView};
 
 use super::Global;
 use super::failure::Failure;
 use super::output::{Table, print_json, print_line, short};
 use super::target::Target;
-use crate::client::{Client, encode};
+use crate::client::{Body, Client, encode};
 
 #[derive(clap::Args)]
 #[command(
@@ -25,9 +26,26 @@ enum CollectionCommand {
         /// SPACE/COLLECTION
         target: Target,
 
-        /// lww: the last write wins, every other stays listed
-        #[arg(long, value_enum, default_value_t = Policy::Lww)]
-        policy: Policy,
+        /// lww: the latest write wins; mv: all are shown; copies: losers stand beside the winner; map: JSON documents,
+        /// merged by field; or-set, g-set, 2p-set: sets; g-counter, pn-counter: counters
+        #[arg(long, value_parser = POLICIES, default_value = "lww")]
+        policy: String,
+
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Read a collection in another way from now on, everywhere; what is stored stays as it is. At the home
+    #[command(after_help = "Example:\n  strandline collection set telemetry/notes --view mv")]
+    Set {
+        /// SPACE/COLLECTION
+        target: Target,
+
+        /// One of lww, mv and copies; of documents: map
+        #[arg(long, value_parser = POLICIES)]
+        view: String,
+
+        #[command(flatten)]
+        options: Options,
     },
     /// List the collections of a space
     #[command(after_help = "Example:\n  strandline collection list telemetry")]
@@ -43,15 +61,30 @@ enum CollectionCommand {
     },
 }
 
-#[derive(clap::ValueEnum, Clone, Copy)]
-enum Policy {
-    Lww,
+/// What a policy leaves open.
+#[derive(clap::Args)]
+struct Options {
+    /// Concurrent values of a register or field: replace them with the next write, keep them, show all
+    #[arg(long, value_parser = ["replace", "keep", "show"])]
+    siblings: Option<String>,
+
+    /// What an edit does to a document that was deleted at the same time
+    #[arg(long, value_parser = ["hide", "revive"])]
+    deletes: Option<String>,
 }
+
+const POLICIES: [&str; 9] =
+    ["lww", "mv", "copies", "map", "or-set", "g-set", "2p-set", "g-counter", "pn-counter"];
 
 pub(crate) async fn run(global: &Global, arguments: CollectionArguments) -> Result<(), Failure> {
     let mut client = global.client().await?;
     match arguments.command {
-        CollectionCommand::Create { target, policy } => create(global, &mut client, &target, policy).await,
+        CollectionCommand::Create { target, policy, options } => {
+            create(global, &mut client, &target, policy, options).await
+        }
+        CollectionCommand::Set { target, view, options } => {
+            set_view(global, &mut client, &target, view, options).await
+        }
         CollectionCommand::List { space } => list_collections(global, &mut client, &space).await,
         CollectionCommand::Show { target } => show(global, &mut client, &target).await,
     }
@@ -61,16 +94,33 @@ async fn create(
     global: &Global,
     client: &mut Client,
     target: &Target,
-    policy: Policy,
+    policy: String,
+    Options { siblings, deletes }: Options,
 ) -> Result<(), Failure> {
-    let Policy::Lww = policy;
     let path = format!("/v1/spaces/{}/collections", encode(&target.space));
-    let wish = CreateCollection { name: target.collection.clone(), policy: "lww".to_string() };
+    let wish = CreateCollection { name: target.collection.clone(), policy, siblings, deletes };
     let made: Collection = client.post(&path, &wish).await?;
     if global.json {
         return print_json(&made);
     }
     print_line(&format!("created collection {target} ({})", made.policy))
+}
+
+async fn set_view(
+    global: &Global,
+    client: &mut Client,
+    target: &Target,
+    policy: String,
+    Options { siblings, deletes }: Options,
+) -> Result<(), Failure> {
+    let wish = SetView { policy, siblings, deletes };
+    let body = serde_json::to_string(&wish).map_err(|error| Failure::failed("json", error.to_string()))?;
+    let path = format!("{}/view", target.path());
+    let set: Collection = client.json(Method::PUT, &path, Body::Octets(body.into())).await?;
+    if global.json {
+        return print_json(&set);
+    }
+    print_line(&format!("{target} is read as {} from now on", wish.policy))
 }
 
 async fn list_collections(global: &Global, client: &mut Client, space: &str) -> Result<(), Failure> {
@@ -102,5 +152,8 @@ async fn show(global: &Global, client: &mut Client, target: &Target) -> Result<(
     }
     print_line(&format!("name    {}", collection.name))?;
     print_line(&format!("policy  {}", collection.policy))?;
+    if let Some(view) = &collection.view {
+        print_line(&format!("view    {view}"))?;
+    }
     print_line(&format!("id      {}", collection.id))
 }

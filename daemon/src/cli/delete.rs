@@ -1,7 +1,7 @@
-//! `delete`: every live value of a key, for good.
+//! `delete`: every live value of a key, or of all keys with a prefix.
 
 use hyper::Method;
-use strandline::api::types::Written;
+use strandline::api::types::{Deleted, Written};
 
 use super::Global;
 use super::failure::Failure;
@@ -11,13 +11,23 @@ use crate::client::Body;
 
 /// What to delete, and how far that must have come before the command returns.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  strandline delete telemetry/notes greeting")]
+#[command(after_help = "\
+What another device writes meanwhile stays: a delete takes away what is known here.
+
+Example:
+  strandline delete telemetry/notes greeting
+  strandline delete telemetry/notes --prefix drafts/")]
 pub(crate) struct DeleteArguments {
     /// SPACE/COLLECTION
     target: Target,
 
     /// The key
-    key: String,
+    #[arg(required_unless_present = "prefix")]
+    key: Option<String>,
+
+    /// Every key that begins with this, in one step
+    #[arg(long, value_name = "PREFIX", conflicts_with_all = ["key", "wait"])]
+    prefix: Option<String>,
 
     #[command(flatten)]
     form: KeyForm,
@@ -29,12 +39,22 @@ pub(crate) struct DeleteArguments {
 pub(crate) async fn run(global: &Global, arguments: &DeleteArguments) -> Result<(), Failure> {
     let mut query = Query::default();
     arguments.form.add_to(&mut query);
-    arguments.wait.add_to(&mut query);
-    let path = format!("{}{}", arguments.target.key_path(&arguments.key), query.as_str());
     let mut client = global.client().await?;
+    let target = &arguments.target;
+    let Some(key) = &arguments.key else {
+        query.set_option("prefix", arguments.prefix.as_deref());
+        let path = format!("{}/keys{}", target.path(), query.as_str());
+        let deleted: Deleted = client.json(Method::DELETE, &path, Body::Empty).await?;
+        if global.json {
+            return print_json(&deleted);
+        }
+        return print_line(&format!("deleted {} keys of {target}", deleted.keys));
+    };
+    arguments.wait.add_to(&mut query);
+    let path = format!("{}{}", target.key_path(key), query.as_str());
     let written: Written = client.json(Method::DELETE, &path, Body::Empty).await?;
     if global.json {
         return print_json(&written);
     }
-    print_line(&format!("deleted {} {}", arguments.target, arguments.key))
+    print_line(&format!("deleted {target} {key}"))
 }

@@ -53,7 +53,12 @@ pub(crate) async fn run(global: &Global, arguments: &DevArguments) -> Result<(),
     };
     let space = CreateSpace { name: target.space.clone() };
     unless_there(client.post::<Space>("/v1/spaces", &space).await)?;
-    let collection = CreateCollection { name: target.collection.clone(), policy: "lww".to_string() };
+    let collection = CreateCollection {
+        name: target.collection.clone(),
+        policy: "lww".to_string(),
+        siblings: None,
+        deletes: None,
+    };
     let path = format!("/v1/spaces/{}/collections", encode(&target.space));
     unless_there(client.post::<Collection>(&path, &collection).await)?;
     if global.json {

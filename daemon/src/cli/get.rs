@@ -47,7 +47,12 @@ pub(crate) async fn run(global: &Global, arguments: &GetArguments) -> Result<(),
         return write_value(&crate::client::read_all(response).await?);
     }
     let entry: Entry = client.get(&path).await?;
-    if global.json { print_json(&entry) } else { print_siblings(&entry.all) }
+    match (&entry.value, entry.all.is_empty()) {
+        _ if global.json => print_json(&entry),
+        // Of a document, a set or a counter there is one reading of all live writes.
+        (Some(value), true) => print_line(&value_text(value)),
+        _ => print_siblings(&entry.all),
+    }
 }
 
 /// Text ends with a newline for a person; bytes for a program are left alone.
@@ -89,5 +94,6 @@ pub(crate) fn value_text(value: &Value) -> String {
     match value {
         Value::Text(text) => text.clone(),
         Value::Bytes { base64 } => format!("base64:{base64}"),
+        Value::Json(json) => json.to_string(),
     }
 }

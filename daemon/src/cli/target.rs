@@ -82,6 +82,10 @@ pub(crate) struct KeyForm {
 }
 
 impl KeyForm {
+    pub(crate) fn is_tuple(&self) -> bool {
+        self.tuple
+    }
+
     pub(crate) fn add_to(&self, query: &mut Query) {
         query.set_flag("tuple", self.tuple);
     }

@@ -50,7 +50,12 @@ async fn meet(stage: &mut Stage) -> Result<(), Failure> {
     let mut device = stage.device.client().await?;
     let made: Space = home.post("/v1/spaces", &CreateSpace { name: "telemetry".to_string() }).await?;
     for name in ["metrics", "settings"] {
-        let wish = CreateCollection { name: name.to_string(), policy: "lww".to_string() };
+        let wish = CreateCollection {
+            name: name.to_string(),
+            policy: "lww".to_string(),
+            siblings: None,
+            deletes: None,
+        };
         let _: Collection = home.post("/v1/spaces/telemetry/collections", &wish).await?;
     }
     put(&mut home, &settings(), "limit", "80").await?;

@@ -71,6 +71,18 @@ pub enum Error {
         /// Why it stays open.
         reason: String,
     },
+    /// A value that is no document, where documents are kept.
+    #[error("{why}")]
+    NotDocument {
+        /// Why it is none.
+        why: String,
+    },
+    /// A patch that does not fit the document.
+    #[error("the patch does not fit: {why}")]
+    BadPatch {
+        /// Which part of it.
+        why: String,
+    },
     /// Nothing to delete.
     #[error("there is no such key")]
     NoKey,
