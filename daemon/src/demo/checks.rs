@@ -58,7 +58,7 @@ pub(crate) async fn link(client: &mut Client, verb: &str) -> Result<(), Failure>
 
 /// A whole collection as its export: lines of text, in order.
 pub(crate) async fn export(client: &mut Client, target: &Target) -> Result<Vec<String>, Failure> {
-    let path = format!("{}/keys", target.path());
+    let path = format!("{}/keys?read=false", target.path());
     let response = client.request(Method::GET, &path, "application/x-ndjson", Body::Empty).await?;
     let mut lines = Lines::new(response);
     let mut export = Vec::new();
