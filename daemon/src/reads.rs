@@ -42,7 +42,9 @@ impl Read {
 
     /// The key, where it was one.
     pub fn key(&self) -> Option<&[u8]> {
-        (self.range == KeyRange::key(&self.range.from)).then_some(self.range.from.as_slice())
+        let from = &self.range.from;
+        let is_key = !from.is_empty() && self.range == KeyRange::key(from);
+        is_key.then_some(from.as_slice())
     }
 
     /// The token: header text, and nobody's business what is in it.
