@@ -185,6 +185,12 @@ impl Session {
         timers.into_iter().flatten().min()
     }
 
+    /// When to call it while the transport takes nothing: what else is due waits until it does.
+    pub fn deadline(&self) -> Option<Time> {
+        let deadlines = [Some(self.pulse.deadline(&self.config)), self.peer.opening_deadline(&self.config)];
+        deadlines.into_iter().flatten().min().filter(|_| self.end.is_none())
+    }
+
     /// Time has passed: closes a session whose peer fell silent, or never comes to the end of its Open. Poll
     /// afterwards.
     pub fn handle_timeout(&mut self, now: Time) {

@@ -330,6 +330,21 @@ fn a_peer_that_stops_reading_costs_a_window_and_a_unit() {
 }
 
 #[test]
+fn a_session_whose_transport_takes_nothing_waits_for_the_peer_and_not_for_its_own_beat() {
+    let mut pair = Pair::new(Model::new(1), Model::new(2));
+    pair.run();
+    let (beat, deadline) = (pair.a.session.poll_timeout().unwrap(), pair.a.session.deadline().unwrap());
+    assert!(beat < deadline, "{beat:?} {deadline:?}");
+    // Nobody polls, so that the beat stays due.
+    pair.a.session.handle_timeout(beat);
+    assert_eq!(pair.a.session.poll_timeout(), Some(beat));
+    assert_eq!(pair.a.session.deadline(), Some(deadline));
+    pair.a.session.handle_timeout(deadline);
+    assert!(pair.a.session.is_closed());
+    assert_eq!(pair.a.session.deadline(), None);
+}
+
+#[test]
 fn an_orderly_stop_is_said_once() {
     let mut pair = Pair::new(Model::new(1), Model::new(2));
     pair.run().take_trace();

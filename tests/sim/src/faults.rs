@@ -114,6 +114,10 @@ faults! {
     Leave,
     /// F48: the home hands its role to a device.
     Handover,
+    /// F49: a write says that it is done and never happens.
+    LostWrite,
+    /// F50: a write lands in another sector of its file.
+    Misdirected,
 }
 
 impl Fault {

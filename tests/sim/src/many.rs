@@ -32,15 +32,17 @@ pub(crate) fn play(from: u64, until: &Until, jobs: u64) -> ExitCode {
                     if until.is_over(seed, began) {
                         return;
                     }
+                    let before = seconds(ClockId::ThreadCPUTime);
                     let played = sim::run(seed, Options::default());
-                    sender.send(played).expect("all threads are listened to until they end");
+                    let cost = seconds(ClockId::ThreadCPUTime) - before;
+                    sender.send((played, cost)).expect("all threads are listened to until they end");
                 }
             });
         }
         drop(sender);
         let mut progress = Progress::new(began);
-        for played in played {
-            sums.add(&played);
+        for (played, cost) in played {
+            sums.add(&played, cost);
             if let Err(broken) = &played {
                 println!("{broken}");
             }

@@ -27,6 +27,8 @@ pub struct Outcome {
     pub converged: u64,
     /// Handles made meanwhile.
     pub rounds: u64,
+    /// Writers that were proven to have forked, or to have been taken back, as known at the end.
+    pub forks: u64,
     /// Faults that happened.
     pub fired: Fired,
     /// Lies that were told.

@@ -8,6 +8,10 @@ use crate::many::seconds;
 /// A kind of fault that fired less often has hardly met what it is there for.
 const RARE: u64 = 100;
 
+/// How many of the worlds that cost most are named: one that costs many times the others has something in it that never
+/// rests.
+const HEAVY: usize = 5;
+
 /// Sums over worlds.
 #[derive(Default)]
 pub(crate) struct Sums {
@@ -21,13 +25,23 @@ pub(crate) struct Sums {
     leapt: u64,
     slowest: u64,
     rounds_max: u64,
+    forks: u64,
+    /// Worlds in which there was one.
+    forked: u64,
+    forks_max: u64,
     machines_max: usize,
     fired: Fired,
+    /// Those that cost most, dearest first: CPU seconds, seed, steps.
+    heavy: Vec<(f64, u64, u64)>,
 }
 
 impl Sums {
-    pub(crate) fn add(&mut self, played: &Result<Outcome, Broken>) {
+    pub(crate) fn add(&mut self, played: &Result<Outcome, Broken>, cost: f64) {
         self.worlds += 1;
+        let (Ok(Outcome { seed, steps, .. }) | Err(Broken { seed, step: steps, .. })) = played;
+        self.heavy.push((cost, *seed, *steps));
+        self.heavy.sort_by(|a, b| b.0.total_cmp(&a.0));
+        self.heavy.truncate(HEAVY);
         match played {
             Ok(outcome) => {
                 self.commits += outcome.commits;
@@ -37,6 +51,9 @@ impl Sums {
                 self.leapt += outcome.leapt;
                 self.slowest = self.slowest.max(outcome.converged);
                 self.rounds_max = self.rounds_max.max(outcome.rounds);
+                self.forks += outcome.forks;
+                self.forked += u64::from(outcome.forks > 0);
+                self.forks_max = self.forks_max.max(outcome.forks);
                 self.machines_max = self.machines_max.max(outcome.machines);
                 self.fired.merge(&outcome.fired);
             }
@@ -72,6 +89,10 @@ impl Sums {
             "slowest to be equal: {} ms and {} Handles after the faults stopped",
             self.slowest, self.rounds_max
         );
+        println!("forks proven: {} in {} worlds, {} in one", self.forks, self.forked, self.forks_max);
+        let heavy =
+            self.heavy.iter().map(|(cost, seed, steps)| format!("seed {seed} {cost:.1} s, {steps} steps"));
+        println!("dearest in CPU seconds: {}", heavy.collect::<Vec<_>>().join("; "));
         for fault in Fault::ALL {
             println!("{fault:<23} {}", self.fired.count(*fault));
         }

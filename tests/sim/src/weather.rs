@@ -88,7 +88,13 @@ pub struct Weather {
     features: BTreeSet<Feature>,
     /// The mean time between the wishes of one machine's applications, in milliseconds.
     pub work_every: u64,
+    /// How many more big commits there will be.
+    big_commits: u32,
 }
+
+/// Big commits of one world: every replica reads each of them again at every start, and the hundredth shows nothing that
+/// the first did not.
+const BIG_COMMITS_MAX: u32 = 4;
 
 impl Weather {
     /// Draws the weather of a seed.
@@ -109,7 +115,7 @@ impl Weather {
             every.retain(|fault, _| !matches!(fault, Fault::Revoke | Fault::Readmit | Fault::Leave));
         }
         let work_every = 1_000 << random.below(5);
-        Weather { every, features, work_every }
+        Weather { every, features, work_every, big_commits: BIG_COMMITS_MAX }
     }
 
     /// Exactly these faults, each with its mean time between strikes, and these features: a world made for one thing.
@@ -134,6 +140,14 @@ impl Weather {
     /// No features any more, either: plain single puts.
     pub fn clear_features(&mut self) {
         self.features.clear();
+    }
+
+    /// There was a big commit; after some there is no other.
+    pub fn tire_of_big_commits(&mut self) {
+        self.big_commits = self.big_commits.saturating_sub(1);
+        if self.big_commits == 0 {
+            self.features.remove(&Feature::BigCommits);
+        }
     }
 
     /// Whether this world has the fault at all.

@@ -7,6 +7,9 @@ use replica::{CommitError, Committed, KeyRange, Order, Replica, Transaction};
 
 use crate::weather::{Feature, Weather};
 
+/// Puts of a big commit: with 900 bytes each, more than 1 MiB.
+pub const BIG_PUTS: usize = 1_200;
+
 /// What one wish came to.
 pub enum Wrote {
     /// Pending.
@@ -105,7 +108,7 @@ impl Wish {
 
     /// More than 1 MiB in one commit: many values that fit into it, so that no single one is the reason.
     fn fill_big(&mut self, coll: CollId, random: &mut Random) -> Result<(), CommitError> {
-        for index in 0..1_200 {
+        for index in 0..BIG_PUTS {
             let key = key::plain(format!("big-{index:04}").as_bytes());
             self.put(coll, key, 900, random)?;
         }

@@ -126,7 +126,7 @@ impl World {
         // An assertion that trips is a promise broken, too: the world shows how it came to that, and is not used again.
         let lived = catch_unwind(AssertUnwindSafe(|| self.live()));
         let lived = lived.unwrap_or_else(|panic| Err(breach(ASSERTION, text(&*panic))));
-        let (seed, told) = (self.seed, self.told());
+        let (seed, told, forks) = (self.seed, self.told(), self.forks());
         let (step, at, fired, leapt) = (self.step, self.now - START, self.fired, self.leapt);
         let commits = self.spaces.iter().map(|space| space.book.acknowledged().count() as u64).sum();
         let Counts { converged, rounds, crashes, .. } = self.counts;
@@ -145,6 +145,7 @@ impl World {
                 crashes,
                 converged,
                 rounds,
+                forks,
                 fired,
                 told,
                 events,
@@ -153,6 +154,18 @@ impl World {
                 Err(Broken { seed, promise, step, at: at - leapt, what, fired, events })
             }
         }
+    }
+
+    /// Writers that somebody holds a proof against.
+    fn forks(&self) -> u64 {
+        let mut forks = BTreeSet::new();
+        for machine in &self.machines {
+            for (space, copy) in &machine.copies {
+                let proofs = copy.replica.iter().flat_map(|replica| replica.evidence().iter());
+                forks.extend(proofs.map(|(proof, _)| (*space, proof.writer)));
+            }
+        }
+        forks.len() as u64
     }
 
     /// Faults, then calm.

@@ -265,7 +265,11 @@ impl World {
             let Some(end) = connection.end_of(machine).filter(|end| connection.is_open[*end]) else {
                 continue;
             };
-            if let Some(at) = connection.sessions[end].poll_timeout() {
+            let session = &connection.sessions[end];
+            // A beat that is due waits for room on the way, as in a daemon; asked again and again, it would be due again and
+            // again.
+            let can_send = connection.pipes[1 - end].has_room();
+            if let Some(at) = if can_send { session.poll_timeout() } else { session.deadline() } {
                 sooner(clock.when(now, at));
             }
         }

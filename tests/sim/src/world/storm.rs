@@ -31,6 +31,7 @@ impl World {
             Fault::NoSpace | Fault::TooManyFiles | Fault::NameError | Fault::ReadError => {
                 self.strike_disk(fault)
             }
+            Fault::LostWrite | Fault::Misdirected => self.deceive(fault),
             Fault::Full => self.fill_disk(),
             Fault::BadSector | Fault::RotLog | Fault::RotPack | Fault::RotManifest => self.rot(fault),
             Fault::DiskStall => self.stall_disk(),

@@ -62,6 +62,9 @@ impl World {
                 it.latest = it.latest.max(now);
                 copy.pending.push((dot, it.latest));
                 writers::check(&mut self.spaces[space].book, dot, (machine, it.starts))?;
+                if puts.len() >= workload::BIG_PUTS {
+                    self.weather.tire_of_big_commits();
+                }
                 self.note(machine, What::Writes { space, dot, class, puts, deletes });
             }
             Wrote::Refused(reason) => self.note(machine, What::Refuses { space, reason }),

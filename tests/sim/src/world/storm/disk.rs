@@ -36,6 +36,27 @@ impl World {
         self.plan(machine, fault, plan);
     }
 
+    /// One of the next writes goes elsewhere, and the disk says that all is well. What was to be there, the folder may lack
+    /// without a trace, so that from now on it is as a damaged one.
+    pub(super) fn deceive(&mut self, fault: Fault) {
+        let Some(machine) = self.any_device() else { return };
+        if self.machines[machine].is_dark() {
+            return;
+        }
+        let how = if fault == Fault::LostWrite { DiskFault::Lost } else { DiskFault::Misdirected };
+        let n = self.random.below(6);
+        self.plan(machine, fault, Faults::none().nth(Operation::Write, n, how));
+        self.mistrust(machine);
+    }
+
+    /// What a device alone held may be gone, and nobody promised otherwise.
+    fn mistrust(&mut self, machine: usize) {
+        self.machines[machine].is_rotten = true;
+        for space in self.machines[machine].copies.keys() {
+            self.spaces[*space].book.forgive(machine);
+        }
+    }
+
     /// Hardly anything fits any more, for a while.
     pub(super) fn fill_disk(&mut self) {
         let machine = self.any_machine();
@@ -61,11 +82,7 @@ impl World {
         }
         // One copy of the manifest that rots costs nothing: the other one speaks for it.
         if fault != Fault::RotManifest {
-            self.machines[machine].is_rotten = true;
-            // What it alone held may be gone, and nobody promised otherwise.
-            for space in spaces {
-                self.spaces[space].book.forgive(machine);
-            }
+            self.mistrust(machine);
         }
         self.suffer(machine, fault, format!("byte {offset} of {name}"));
     }
