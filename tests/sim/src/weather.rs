@@ -121,7 +121,7 @@ impl Weather {
     /// Exactly these faults, each with its mean time between strikes, and these features: a world made for one thing.
     pub fn of(faults: &[(Fault, u64)], features: &[Feature], work_every: u64) -> Weather {
         let (every, features) = (faults.iter().copied().collect(), features.iter().copied().collect());
-        Weather { every, features, work_every }
+        Weather { every, features, work_every, big_commits: BIG_COMMITS_MAX }
     }
 
     /// Takes kinds of faults and features out of it.
