@@ -188,12 +188,11 @@ impl Life {
             0..3 => get(transaction, self.coll, name)?,
             3..6 => scan(transaction, self.coll, (from, to), self.random.coin(), limit)?,
             6..8 => {
-                let put = transaction.put(self.coll, &plain(&name), &bytes(&value));
-                put.expect("a good key and a small value");
+                wanted(transaction.put(self.coll, &plain(&name), &bytes(&value)))?;
                 Step::Put(name, value)
             }
             _ => {
-                transaction.delete(self.coll, &plain(&name)).expect("a good key");
+                wanted(transaction.delete(self.coll, &plain(&name)))?;
                 Step::Delete(name)
             }
         };
@@ -401,6 +400,17 @@ fn text(bytes: Vec<u8>) -> String {
 
 fn bytes(text: &str) -> Vec<u8> {
     text.chars().map(|letter| u8::try_from(letter).expect("a letter for each byte")).collect()
+}
+
+/// A write that was added to a transaction: what the collection is like may have to be read for that.
+fn wanted(added: Result<(), CommitError>) -> Result<(), Gone> {
+    match added {
+        Err(CommitError::Replica(_)) => Err(Gone),
+        added => {
+            added.expect("a good key and a small value");
+            Ok(())
+        }
+    }
 }
 
 fn get(transaction: &mut replica::Transaction<MemoryDisk>, coll: CollId, name: String) -> Result<Step, Gone> {
