@@ -170,14 +170,10 @@ impl<D: Disk> Replica<D> {
     /// A commit of the log.
     pub(crate) fn read_commit(&self, place: Place) -> Result<Commit, Error> {
         let entry = self.log.read(place.position)?;
-        match Record::decode(entry.position, entry.kind, &entry.payload)? {
-            Record::Commit(commit)
-            | Record::Received(commit)
-            | Record::Home(commit)
-            | Record::Reissued(commit)
-            | Record::Noted(commit, _) => Ok(commit),
-            _ => Err(Error::BadRecord { position: place.position.0, reason: "it is not a commit" }),
-        }
+        let record = Record::decode(entry.position, entry.kind, &entry.payload)?;
+        record
+            .into_commit()
+            .ok_or(Error::BadRecord { position: place.position.0, reason: "it is not a commit" })
     }
 
     /// Folds what the Handle covers onto the base, and believes neither of the two before their roots are equal.

@@ -2,12 +2,12 @@
 
 use crdt::{Commit, Decoder, Encoder};
 use disk::Disk;
-use wal::Position;
+use wal::{Entry, Position};
 
+use crate::counted::Counted;
 use crate::error::Error;
-use crate::folder::{ARCHIVE, WAL};
 use crate::past::Past;
-use crate::record::{Note, Record};
+use crate::record::Note;
 use crate::replica::Replica;
 
 /// The local note that holds the mark.
@@ -46,7 +46,7 @@ impl FeedMark {
 pub struct Told {
     /// The commit.
     pub commit: Commit,
-    /// What comes after it is told from here on.
+    /// What comes after it is told from here on; the commits of one received unit have one such place.
     pub next: u64,
 }
 
@@ -84,17 +84,49 @@ impl<D: Disk> Replica<D> {
         if Position(from) < self.log.start() {
             return Ok(None);
         }
-        let (mut told, mut len, mut next) = (Vec::new(), 0, from);
+        let rules = self.rules();
+        let mut telling = Telling::new(Counted::new(&self.visible.0, &rules), from, len_max);
         for entry in self.log.entries(Position(from)) {
             let entry = entry?;
-            if entry.position >= self.visible_end || len >= len_max {
+            if entry.position >= self.visible_end || !telling.take(entry)? {
                 break;
             }
-            next = entry.next.0;
-            len += entry.payload.len();
-            told.extend(commit_in(entry));
         }
-        Ok(Some((told, next)))
+        Ok(Some(telling.finish(self.visible_end)))
+    }
+}
+
+/// A stretch of the feed being read.
+struct Telling<'a, D: Disk> {
+    counted: Counted<'a, D>,
+    told: Vec<Told>,
+    left: usize,
+    /// It is as long as was asked for.
+    is_full: bool,
+    next: u64,
+}
+
+impl<'a, D: Disk> Telling<'a, D> {
+    fn new(counted: Counted<'a, D>, from: u64, len_max: usize) -> Self {
+        Self { counted, told: Vec::new(), left: len_max, is_full: false, next: from }
+    }
+
+    /// Takes the next entry; whether there is room for another one.
+    fn take(&mut self, entry: Entry) -> Result<bool, Error> {
+        self.left = self.left.saturating_sub(entry.payload.len());
+        let (told, next) = (&mut self.told, entry.next.0);
+        let is_between = self.counted.take(entry, |commit| told.push(Told { commit, next }))?;
+        if is_between {
+            self.next = next;
+            self.is_full = self.left == 0;
+        }
+        Ok(!self.is_full)
+    }
+
+    /// What was read, and where to go on: behind all that is visible, unless there was more. A unit that ends there never
+    /// gets whole.
+    fn finish(self, end: Position) -> (Vec<Told>, u64) {
+        (self.told, if self.is_full { self.next } else { end.0 })
     }
 }
 
@@ -104,22 +136,8 @@ impl<D: Disk> Past<D> {
         if from < self.start.0 {
             return Ok(None);
         }
-        let (mut told, mut len, mut next) = (Vec::new(), 0, from);
-        for folder in [ARCHIVE, WAL] {
-            wal::survey(&self.disk.within(folder), Position(from), |entry| {
-                if entry.position.0 >= next && entry.position < self.end && len < len_max {
-                    next = entry.next.0;
-                    len += entry.payload.len();
-                    told.extend(commit_in(entry));
-                }
-            })?;
-        }
-        Ok(Some((told, next)))
+        let mut telling = Telling::new(Counted::new(&self.view.0, &self.rules), from, len_max);
+        self.visit(Position(from), |entry| telling.take(entry))?;
+        Ok(Some(telling.finish(self.end)))
     }
-}
-
-fn commit_in(entry: wal::Entry) -> Option<Told> {
-    // What is no record of this version is nothing that could be told.
-    let record = Record::decode(entry.position, entry.kind, &entry.payload).ok()?;
-    Some(Told { commit: record.commit()?.clone(), next: entry.next.0 })
 }

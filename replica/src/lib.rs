@@ -17,6 +17,7 @@ mod collect;
 mod collection;
 mod compare;
 mod contest;
+mod counted;
 mod create;
 mod cuts;
 #[doc(hidden)]

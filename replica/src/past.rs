@@ -2,13 +2,14 @@
 
 use crdt::{Commit, Dot, Hlc, Op};
 use disk::Disk;
-use wal::Position;
+use wal::{Entry, Position};
 
 use crate::contest::Place;
+use crate::counted::{Counted, Rules};
 use crate::error::Error;
 use crate::folder::{ARCHIVE, WAL};
-use crate::record::Record;
 use crate::replica::Replica;
+use crate::snapshot::Snapshot;
 
 /// The commits that were visible when it was taken, as far back as their segments are kept.
 ///
@@ -18,6 +19,9 @@ pub struct Past<D: Disk> {
     /// Where the archive begins, or the log if nothing is archived.
     pub(crate) start: Position,
     pub(crate) end: Position,
+    /// The state that is visible at its end.
+    pub(crate) view: Snapshot<D>,
+    pub(crate) rules: Rules,
 }
 
 /// What one commit did at a key.
@@ -38,7 +42,8 @@ impl<D: Disk> Replica<D> {
     pub fn past(&self) -> Past<D> {
         let archived = self.archive.front().and_then(|(name, _)| wal::parse_name(name));
         let start = archived.map_or(self.log.start(), Position);
-        Past { disk: self.disk.clone(), start, end: self.visible_end }
+        let (view, rules) = (self.snapshot(), self.rules());
+        Past { disk: self.disk.clone(), start, end: self.visible_end, view, rules }
     }
 }
 
@@ -59,18 +64,29 @@ impl<D: Disk> Past<D> {
     }
 
     fn commits(&self, mut visit: impl FnMut(&Commit)) -> Result<(), Error> {
+        let mut counted = Counted::new(&self.view.0, &self.rules);
+        self.visit(self.start, |entry| counted.take(entry, |commit| visit(&commit)).map(|_| true))
+    }
+
+    /// Goes through the entries from a position on that were visible, while `visit` says that it wants more.
+    pub(crate) fn visit(
+        &self,
+        from: Position,
+        mut visit: impl FnMut(Entry) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let mut next = from;
+        let mut going = Ok(true);
         for folder in [ARCHIVE, WAL] {
-            wal::survey(&self.disk.within(folder), Position(0), |entry| {
-                if entry.position >= self.end {
-                    return;
-                }
-                // What is no record of this version is nothing that could be told.
-                let record = Record::decode(entry.position, entry.kind, &entry.payload);
-                if let Some(commit) = record.as_ref().ok().and_then(Record::commit) {
-                    visit(commit);
+            let start = next;
+            wal::survey(&self.disk.within(folder), start, |entry| {
+                // A segment on its way to the archive may be seen in both places.
+                let is_due = entry.position >= next && entry.position < self.end;
+                if is_due && matches!(going, Ok(true)) {
+                    next = entry.next;
+                    going = visit(entry);
                 }
             })?;
         }
-        Ok(())
+        going.map(|_| ())
     }
 }

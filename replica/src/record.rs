@@ -101,6 +101,20 @@ impl Record {
     }
 }
 
+impl Record {
+    /// The commit in it, taken out.
+    pub(crate) fn into_commit(self) -> Option<Commit> {
+        match self {
+            Self::Commit(commit)
+            | Self::Received(commit)
+            | Self::Home(commit)
+            | Self::Reissued(commit)
+            | Self::Noted(commit, _) => Some(commit),
+            Self::Rebuild(..) | Self::Unit(..) | Self::Seal(_) | Self::Blob(_) | Self::Note(_) => None,
+        }
+    }
+}
+
 /// A commit and the notes that stand or fall with it.
 pub(crate) fn noted(commit: &Commit, notes: &[Note]) -> Vec<u8> {
     let mut out = Encoder::new();
