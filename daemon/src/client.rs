@@ -79,9 +79,19 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
+        self.send(Method::POST, path, body).await
+    }
+
+    /// The same by another method.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
         let body = serde_json::to_string(body)
             .map_err(|error| Failure::failed("internal", format!("cannot write the request: {error}")))?;
-        self.json(Method::POST, path, Body::Json(body)).await
+        self.json(method, path, Body::Json(body)).await
     }
 
     /// A JSON answer to any request.

@@ -16,9 +16,10 @@ use crdt::{CollId, DeviceId, Dot, Hlc, Op, Payload, SpaceId};
 use disk::RealDisk;
 use replica::{Contest, Item, ItemKind, Place, Snapshot};
 
-use crate::api::types::{Conflict, Key, Side, Value};
+use crate::api::types::{Conflict, Key, Side};
 use crate::slot::{Error, Turn};
 use crate::space::Space;
+use crate::told;
 pub(crate) use index::Index;
 pub use settle::{Settle, settle};
 
@@ -233,26 +234,11 @@ impl View<'_> {
     }
 
     fn side_of(&self, dot: Dot, hlc: Hlc, payload: Option<&Payload>, len_max: u64) -> Result<Side, Error> {
-        let len = match payload {
-            Some(Payload::Inline(bytes)) => bytes.len() as u64,
-            Some(Payload::Blob(blob)) => blob.len,
-            None => 0,
-        };
-        let value = match payload.filter(|_| len <= len_max).map(|payload| self.snapshot.value(payload)) {
-            Some(Ok(bytes)) => Some(Value::from_bytes(&bytes)),
-            // Its bytes come later, or went with the past: that it was written is worth saying all the same.
-            Some(Err(replica::Error::NotLocal { .. })) | None => None,
-            Some(Err(error)) => return Err(error.into()),
-        };
-        let device = match dot.writer.is_home() {
-            true => "home".to_string(),
-            false => dot.writer.device().to_string(),
-        };
         Ok(Side {
-            value,
-            len,
+            value: told::value(&self.snapshot, payload, len_max)?,
+            len: told::len(payload),
             dot: dot.to_string(),
-            device,
+            device: told::device(&dot.writer),
             here: dot.writer.device() == self.here,
             hlc: hlc.0,
             collection: None,

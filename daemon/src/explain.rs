@@ -7,10 +7,11 @@ use crdt::{CollId, DeviceId, Dot, Hlc, Op, Payload, Policy};
 use disk::RealDisk;
 use replica::{Place, Snapshot, Touch};
 
-use crate::api::types::{Explained, Key, StoryWrite, Value};
+use crate::api::types::{Explained, Key, StoryWrite};
 use crate::clock;
 use crate::slot::{Error, Turn};
 use crate::space::Space;
+use crate::told;
 
 /// Longest value that the story tells.
 const VALUE_LEN_MAX: u64 = 64 << 10;
@@ -128,28 +129,13 @@ fn tell(
     state: &str,
     superseded_by: Vec<String>,
 ) -> Result<StoryWrite, Error> {
-    let len = match &write.payload {
-        Some(Payload::Blob(blob)) => blob.len,
-        _ => 0,
-    };
-    let payload = write.payload.as_ref().filter(|_| len <= VALUE_LEN_MAX);
-    let value = match payload.map(|payload| snapshot.value(payload)) {
-        Some(Ok(bytes)) => Some(Value::from_bytes(&bytes)),
-        // What was superseded may be collected.
-        Some(Err(replica::Error::NotLocal { .. })) | None => None,
-        Some(Err(error)) => return Err(error.into()),
-    };
-    let device = match dot.writer.is_home() {
-        true => "home".to_string(),
-        false => dot.writer.device().to_string(),
-    };
     Ok(StoryWrite {
         dot: dot.to_string(),
-        device,
+        device: told::device(&dot.writer),
         here: dot.writer.device() == here,
         hlc: write.hlc.0,
         op: if write.payload.is_some() { "put" } else { "delete" }.to_string(),
-        value,
+        value: told::value(snapshot, write.payload.as_ref(), VALUE_LEN_MAX)?,
         state: state.to_string(),
         supersedes: write.supersedes.iter().map(ToString::to_string).collect(),
         superseded_by,

@@ -9,13 +9,14 @@ use crdt::{CollId, Commit, Dot, Op, Payload, system};
 use disk::RealDisk;
 use replica::{Place, Snapshot, Told};
 
-use crate::api::types::{Change, Event, EventData, Key, Value};
+use crate::api::types::{Change, Event, EventData, Key};
 use crate::conflicts;
 use crate::fingerprint;
 use crate::keytext::time;
 use crate::slot::{self, Look, Turn};
 use crate::space::Space;
 use crate::spaces::{Spaces, folder};
+use crate::told;
 
 /// Longest value that an event carries.
 const VALUE_LEN_MAX: u64 = 64 << 10;
@@ -164,23 +165,19 @@ impl Follower {
     fn commit(&mut self, commit: &Commit, snapshot: &Snapshot<RealDisk>) -> Result<Option<Event>, Error> {
         let mut changes = Vec::new();
         for mutation in &commit.body().mutations {
-            let (payload, supersedes) = match &mutation.op {
-                Op::Put(payload) => (Some(payload), &mutation.supersedes),
-                Op::Delete => (None, &mutation.supersedes),
+            let payload = match &mutation.op {
+                Op::Put(payload) => Some(payload),
+                Op::Delete => None,
             };
             let place = Place { coll: mutation.coll, key: mutation.key.clone() };
-            changes.extend(self.change(&place, payload, supersedes, snapshot)?);
+            changes.extend(self.change(&place, payload, &mutation.supersedes, snapshot)?);
         }
         if changes.is_empty() {
             return Ok(None);
         }
         let (dot, hlc) = (commit.dot(), commit.header().hlc);
-        let device = match dot.writer.is_home() {
-            true => "home".to_string(),
-            false => dot.writer.device().to_string(),
-        };
         let micros = i64::try_from(hlc.time().0.saturating_mul(1_000)).unwrap_or(i64::MAX);
-        let data = EventData { device: Some(device), hlc: Some(hlc.0), changes };
+        let data = EventData { device: Some(told::device(&dot.writer)), hlc: Some(hlc.0), changes };
         Ok(Some(self.event(dot.to_string(), "strandline.commit", time::format(micros), data)))
     }
 
@@ -206,22 +203,12 @@ impl Follower {
         snapshot: &Snapshot<RealDisk>,
     ) -> Result<Option<Change>, Error> {
         let Some(collection) = self.name(place.coll, snapshot)? else { return Ok(None) };
-        let len = match payload {
-            Some(Payload::Inline(bytes)) => bytes.len() as u64,
-            Some(Payload::Blob(blob)) => blob.len,
-            None => 0,
-        };
-        let value = match payload.filter(|_| len <= VALUE_LEN_MAX).map(|payload| snapshot.value(payload)) {
-            Some(Ok(bytes)) => Some(Value::from_bytes(&bytes)),
-            Some(Err(replica::Error::NotLocal { .. })) | None => None,
-            Some(Err(error)) => return Err(error.into()),
-        };
         Ok(Some(Change {
             collection,
             key: Key(place.key.clone()),
             op: if payload.is_some() { "put" } else { "delete" }.to_string(),
-            value,
-            len,
+            value: told::value(snapshot, payload, VALUE_LEN_MAX)?,
+            len: told::len(payload),
             supersedes: supersedes.iter().map(ToString::to_string).collect(),
             conflict: conflicts::open_at(&self.space, snapshot, place)?,
         }))

@@ -37,6 +37,7 @@ pub mod seat;
 pub mod slot;
 pub mod space;
 pub mod spaces;
+mod told;
 pub mod verbs;
 
 pub use embed::{Collection, Error, Replica, Space, Transaction};

@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use crdt::view::lww::Live;
@@ -14,7 +15,7 @@ use replica::{Committed, KeyRange, Snapshot};
 use serde::Deserialize;
 use std::time::Instant;
 
-use super::answer::{self, Answer, At, CONTEXT, Here, READ, TOKEN};
+use super::answer::{self, Answer, At, CONTEXT, READ, Shared, TOKEN};
 use super::problem::Problem;
 use super::types::{Entry, Key, Sibling, Value, Written};
 use crate::document;
@@ -33,17 +34,33 @@ pub(super) struct KeyQuery {
     at: Option<String>,
 }
 
-pub(super) type KeyPath = Path<(String, String, String)>;
+type KeyPath = Path<(String, String, String)>;
+
+/// The key that a path names, the collection it is in, and what the query asks for.
+pub(super) struct Keyed {
+    pub(super) at: At,
+    pub(super) key: Vec<u8>,
+    pub(super) query: KeyQuery,
+}
+
+impl FromRequestParts<Shared> for Keyed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, here: &Shared) -> Answer<Keyed> {
+        let path = KeyPath::from_request_parts(parts, here).await;
+        let Path((space, coll, key)) = path.map_err(|error| Problem::usage(error.body_text()))?;
+        let query = Query::<KeyQuery>::from_request_parts(parts, here).await;
+        let Query(query) = query.map_err(|error| Problem::usage(error.body_text()))?;
+        let key = answer::key(&key, query.tuple)?;
+        Ok(Keyed { at: here.collection(&space, &coll).await?, key, query })
+    }
+}
 
 pub(super) async fn put(
-    State(here): Here,
-    Path((space, coll, key)): KeyPath,
-    Query(query): Query<KeyQuery>,
+    Keyed { at, key, query }: Keyed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer<Response> {
-    let key = answer::key(&key, query.tuple)?;
-    let at = here.collection(&space, &coll).await?;
     let verb = match answer::context(&headers)? {
         Some(seen) => Verb::PutSeen(body.to_vec(), seen),
         None => Verb::Put(body.to_vec()),
@@ -51,14 +68,7 @@ pub(super) async fn put(
     write(&at, key, verb, &query, &headers).await
 }
 
-pub(super) async fn delete(
-    State(here): Here,
-    Path((space, coll, key)): KeyPath,
-    Query(query): Query<KeyQuery>,
-    headers: HeaderMap,
-) -> Answer<Response> {
-    let key = answer::key(&key, query.tuple)?;
-    let at = here.collection(&space, &coll).await?;
+pub(super) async fn delete(Keyed { at, key, query }: Keyed, headers: HeaderMap) -> Answer<Response> {
     write(&at, key, Verb::Delete, &query, &headers).await
 }
 
@@ -105,15 +115,8 @@ pub(super) async fn written(
     Ok(response)
 }
 
-pub(super) async fn get(
-    State(here): Here,
-    Path((space, coll, key)): KeyPath,
-    Query(query): Query<KeyQuery>,
-    headers: HeaderMap,
-) -> Answer<Response> {
+pub(super) async fn get(Keyed { at, key, query }: Keyed, headers: HeaderMap) -> Answer<Response> {
     not_the_past(query.at.as_deref())?;
-    let key = answer::key(&key, query.tuple)?;
-    let at = here.collection(&space, &coll).await?;
     let at = answer::at_least(at, &headers, query.timeout.as_deref()).await?;
     let manner = at.manner()?;
     let range = KeyRange::of(manner.policy, &key);

@@ -9,7 +9,7 @@ use crdt::Element;
 use replica::Rename;
 
 use super::answer::{self, Answer, Here};
-use super::keys::{KeyPath, KeyQuery, write};
+use super::keys::{Keyed, write};
 use super::problem::Problem;
 use super::scan::{ScanQuery, range};
 use super::types::{Deleted, KeyVerb};
@@ -17,13 +17,10 @@ use crate::keytext::Key;
 use crate::verbs::{Verb, delete_range};
 
 pub(super) async fn patch(
-    State(here): Here,
-    Path((space, coll, key)): KeyPath,
-    Query(query): Query<KeyQuery>,
+    Keyed { at, key, query }: Keyed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer<Response> {
-    let key = answer::key(&key, query.tuple)?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let verb = match kind.split(';').next().unwrap_or_default().trim() {
         "application/merge-patch+json" => Verb::Merge(answer::json(&body)?),
@@ -34,18 +31,14 @@ pub(super) async fn patch(
                 .cure("Content-Type: application/merge-patch+json or application/json-patch+json"));
         }
     };
-    let at = here.collection(&space, &coll).await?;
     write(&at, key, verb, &query, &headers).await
 }
 
 pub(super) async fn act(
-    State(here): Here,
-    Path((space, coll, key)): KeyPath,
-    Query(query): Query<KeyQuery>,
+    Keyed { at, key, query }: Keyed,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer<Response> {
-    let key = answer::key(&key, query.tuple)?;
     let verb = match answer::json(&body)? {
         KeyVerb::Increment(by) => Verb::Increment(by),
         KeyVerb::Add(element) => Verb::Add(element_of(&element)?),
@@ -54,7 +47,6 @@ pub(super) async fn act(
             Verb::Rename(answer::key(&to, query.tuple)?, Rename { force, resolve })
         }
     };
-    let at = here.collection(&space, &coll).await?;
     write(&at, key, verb, &query, &headers).await
 }
 

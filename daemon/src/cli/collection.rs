@@ -7,7 +7,7 @@ use super::Global;
 use super::failure::Failure;
 use super::output::{Table, print_json, print_line, short};
 use super::target::Target;
-use crate::client::{Body, Client, encode};
+use crate::client::{Client, encode};
 
 #[derive(clap::Args)]
 #[command(
@@ -114,9 +114,8 @@ async fn set_view(
     Options { siblings, deletes }: Options,
 ) -> Result<(), Failure> {
     let wish = SetView { policy, siblings, deletes };
-    let body = serde_json::to_string(&wish).map_err(|error| Failure::failed("json", error.to_string()))?;
     let path = format!("{}/view", target.path());
-    let set: Collection = client.json(Method::PUT, &path, Body::Octets(body.into())).await?;
+    let set: Collection = client.send(Method::PUT, &path, &wish).await?;
     if global.json {
         return print_json(&set);
     }

@@ -1,13 +1,11 @@
 //! `incr`, `add`, `remove`, `rename`: the verbs of counters, sets and names.
 
-use hyper::Method;
 use strandline::api::types::{KeyVerb, Written};
 
 use super::Global;
 use super::failure::Failure;
 use super::output::{print_json, print_line};
 use super::target::{KeyForm, Query, Target, Wait};
-use crate::client::Body;
 
 /// Which counter, and by how much.
 #[derive(clap::Args)]
@@ -130,9 +128,7 @@ async fn act(
     form.add_to(&mut query);
     wait.add_to(&mut query);
     let path = format!("{}{}", target.key_path(key), query.as_str());
-    let body = serde_json::to_string(verb).map_err(|error| Failure::failed("json", error.to_string()))?;
-    let written: Written =
-        global.client().await?.json(Method::POST, &path, Body::Octets(body.into())).await?;
+    let written: Written = global.client().await?.post(&path, verb).await?;
     if global.json { print_json(&written) } else { print_line(said) }
 }
 
