@@ -30,6 +30,9 @@ const PAST_LEN_MAX: usize = 4 << 20;
 /// Why commits alone do not tell everything.
 const WITHOUT_COMMITS: &str = "a Handle has come since that changed more than the commits here tell";
 
+/// Why a cursor is too old.
+const ARCHIVE_GONE: &str = "the archive has let it go";
+
 /// A place in the feed, at one replica only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
@@ -100,15 +103,17 @@ impl Follower {
         let epoch = print.0.first_chunk().copied().expect("a fingerprint is longer");
         let look = look(&space, None)?;
         let at = |position| Cursor { epoch, generation: look.mark.generation, position };
-        let (now, oldest) = (at(look.end), at(look.mark.start));
+        let (now, oldest) = (at(look.end), at(look.oldest()));
         let cursor = match start {
             Start::Now => now,
             Start::Oldest => oldest,
             Start::Cursor(cursor) => {
                 let reason = if cursor.epoch != epoch {
                     "it is of another folder"
-                } else if cursor.generation != look.mark.generation || cursor.position < oldest.position {
+                } else if cursor.generation != look.mark.generation || cursor.position < look.mark.start {
                     WITHOUT_COMMITS
+                } else if cursor.position < oldest.position {
+                    ARCHIVE_GONE
                 } else if cursor.position > look.end || self::look(&space, Some(cursor.position)).is_err() {
                     "it is no place of this log"
                 } else {
@@ -137,12 +142,12 @@ impl Follower {
             if self.cursor.generation != look.mark.generation {
                 return self.compare(look);
             }
-            let oldest = Cursor { position: look.mark.start, ..self.cursor };
+            let oldest = Cursor { position: look.oldest(), ..self.cursor };
             let (told, next) = match look.told {
                 Some(told) => told,
                 None => look.past.told(from, PAST_LEN_MAX)?.ok_or(Error::Gone {
                     cursor: self.cursor,
-                    reason: "the archive has let it go",
+                    reason: ARCHIVE_GONE,
                     oldest,
                 })?,
             };

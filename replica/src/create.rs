@@ -1,11 +1,14 @@
 //! A new replica: a space that was founded here, or one that this device was admitted to.
 
+use std::collections::BTreeMap;
+
 use btree::{Fresh, Hash, Kind, Nodes, Salt, empty_root};
 use disk::Disk;
 use wal::{Log, Options, Position};
 
 use crate::checkpoint::write_pack;
 use crate::error::Error;
+use crate::feed::FeedMark;
 use crate::folder::{ARCHIVE, PACKS, WAL};
 use crate::home::Roots;
 use crate::manifest::{Manifest, nothing_adopted};
@@ -67,7 +70,8 @@ fn first_manifest(options: &CreateOptions) -> Manifest {
         position: Position(0),
         log_start: Position(0),
         recent: Vec::new(),
-        notes: Default::default(),
+        // The feed of a folder that is new tells everything.
+        notes: BTreeMap::from([FeedMark::START.note()]),
         packs: Vec::new(),
         segments: Vec::new(),
         evidence: None,

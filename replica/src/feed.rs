@@ -26,6 +26,14 @@ pub struct FeedMark {
 }
 
 impl FeedMark {
+    /// Where the log of a new folder begins.
+    pub(crate) const START: FeedMark = FeedMark { generation: 0, start: 0 };
+
+    /// The note that holds it.
+    pub(crate) fn note(self) -> Note {
+        (NOTE.to_vec(), self.encode())
+    }
+
     fn encode(self) -> Vec<u8> {
         let mut out = Encoder::new();
         out.array(2).uint(self.generation).uint(self.start);
@@ -56,12 +64,12 @@ impl<D: Disk> Replica<D> {
         self.visible_end.0
     }
 
-    /// The mark of the feed, once somebody has followed it.
+    /// The mark of the feed; none: the folder is older than the feed, and nobody has followed it.
     pub fn feed_mark(&self) -> Option<FeedMark> {
         self.notes.get(NOTE).and_then(|note| FeedMark::decode(&note))
     }
 
-    /// The first follower ever: from here on the mark is kept.
+    /// In a folder that is older than the feed: from the first follower on the mark is kept.
     pub fn begin_feed(&mut self) -> Result<FeedMark, Error> {
         if let Some(mark) = self.feed_mark() {
             return Ok(mark);
@@ -75,7 +83,7 @@ impl<D: Disk> Replica<D> {
     pub(crate) fn next_feed_mark(&self) -> Option<Note> {
         let FeedMark { generation, .. } = self.feed_mark()?;
         let mark = FeedMark { generation: generation + 1, start: self.feed_end() };
-        Some((NOTE.to_vec(), mark.encode()))
+        Some(mark.note())
     }
 
     /// Visible commits from a position on, about `len_max` bytes of them, and where to go on; none: the log has let them

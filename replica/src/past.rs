@@ -48,6 +48,11 @@ impl<D: Disk> Replica<D> {
 }
 
 impl<D: Disk> Past<D> {
+    /// The oldest position that is still here.
+    pub fn start(&self) -> u64 {
+        self.start.0
+    }
+
     /// Everything that is known to have been done at a key, in the order of the log, each commit once.
     pub fn touches(&self, place: &Place) -> Result<Vec<Touch>, Error> {
         let mut touches: Vec<Touch> = Vec::new();

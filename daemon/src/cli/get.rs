@@ -51,7 +51,8 @@ pub(crate) async fn run(global: &Global, arguments: &GetArguments) -> Result<(),
         _ if global.json => print_json(&entry),
         // Of a document, a set or a counter there is one reading of all live writes.
         (Some(value), true) => print_line(&value_text(value)),
-        _ => print_siblings(&entry.all),
+        // Several values that nobody has chosen between come as a list.
+        (value, _) => print_siblings(&entry.all, !matches!(value, Some(Value::Json(_)))),
     }
 }
 
@@ -70,11 +71,16 @@ fn write_value(value: &[u8]) -> Result<(), Failure> {
     }
 }
 
-fn print_siblings(siblings: &[Sibling]) -> Result<(), Failure> {
+fn print_siblings(siblings: &[Sibling], is_decided: bool) -> Result<(), Failure> {
     let mut table = Table::new(&["", "VALUE", "WRITTEN", "DOT"]);
     for (at, sibling) in siblings.iter().enumerate() {
         table.row(vec![
-            if at == 0 { "wins" } else { "lost" }.to_string(),
+            match at {
+                _ if !is_decided => "live",
+                0 => "wins",
+                _ => "lost",
+            }
+            .to_string(),
             value_text(&sibling.value),
             hlc_time(sibling.hlc),
             sibling.dot.clone(),

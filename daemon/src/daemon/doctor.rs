@@ -28,7 +28,7 @@ impl Daemon {
     pub(crate) async fn findings(&self) -> Vec<Finding> {
         let status = self.status().await;
         let mut findings = Vec::new();
-        self.clock(&status, &mut findings).await;
+        self.clock(&mut findings).await;
         permissions(self.spaces.data(), &mut findings);
         disk(&status, &mut findings);
         self.limits(&status, &mut findings);
@@ -39,7 +39,7 @@ impl Daemon {
         findings
     }
 
-    async fn clock(&self, status: &Status, findings: &mut Vec<Finding>) {
+    async fn clock(&self, findings: &mut Vec<Finding>) {
         let before = findings.len();
         let now = clock::now().0;
         if now <= PLAUSIBLE_MS {
@@ -72,7 +72,7 @@ impl Daemon {
             }
         }
         if findings.len() == before {
-            findings.push(ok("clock", format!("plausible, {} spaces agree with it", status.spaces.len())));
+            findings.push(ok("clock", "plausible: no space disagrees with it".to_string()));
         }
     }
 
@@ -134,10 +134,10 @@ fn disk(status: &Status, findings: &mut Vec<Finding>) {
     findings.push(match free < FREE_MIN {
         true => warning(
             "disk",
-            format!("{free} bytes are left on the disk of the data directory"),
+            format!("{} MiB are left on the disk of the data directory", free >> 20),
             "free some space: without it writes are refused, reads and sync go on",
         ),
-        false => ok("disk", format!("{free} bytes are free")),
+        false => ok("disk", format!("{} MiB are free", free >> 20)),
     });
 }
 
@@ -171,7 +171,7 @@ fn reachability(status: &Status, findings: &mut Vec<Finding>) {
     findings.extend(status.peers.iter().filter_map(peer));
     if findings.len() == before {
         let connected = status.peers.len();
-        findings.push(ok("peer", format!("{connected} peers, none out of reach")));
+        findings.push(ok("peer", format!("none is out of reach, of {connected}")));
     }
 }
 

@@ -22,6 +22,13 @@ pub struct Look<D: Disk> {
     pub past: Past<D>,
 }
 
+impl<D: Disk> Look<D> {
+    /// As far back as can be told: commits tell everything, and are still here.
+    pub fn oldest(&self) -> u64 {
+        self.mark.start.max(self.past.start())
+    }
+}
+
 impl<D: Disk> Owner<D> {
     /// What a follower finds at a position; none: it begins at the end.
     pub fn look(&mut self, from: Option<u64>) -> Result<Look<D>, Error> {

@@ -15,8 +15,7 @@ fn behind(space: &Space, disk: &MemoryDisk) -> (Local, Local) {
     space.anchor(NOW, &mut home);
     deliver_handle(NOW, &mut home, &mut device);
     let mark = device.begin_feed().unwrap();
-    assert_eq!(mark, FeedMark { generation: 0, start: device.feed_end() });
-    device.flush().unwrap();
+    assert_eq!(mark, FeedMark { generation: 0, start: 0 }, "the feed of a new folder tells everything");
     set(&mut home, "b", "2");
     space.anchor(NOW, &mut home);
     (home, device)
@@ -142,7 +141,8 @@ fn what_left_the_log_is_told_from_the_archive() {
     let mut space = Space::new(1);
     space.limits.segment_bytes = 4 << 10;
     space.limits.archive_bytes = 1 << 20;
-    let mut home = space.create(0, &MemoryDisk::new(1));
+    let disk = MemoryDisk::new(1);
+    let mut home = space.create(0, &disk);
     for n in 0..60 {
         set(&mut home, &format!("k{n}"), &"v".repeat(500));
         if n % 5 == 0 {
@@ -154,4 +154,17 @@ fn what_left_the_log_is_told_from_the_archive() {
     assert!(home.told(0, 300).unwrap().is_none(), "the log let nothing go");
     let (told, end) = follow(&home, 0);
     assert_eq!((told.len(), end), (60, home.feed_end()));
+    drop(home);
+    space.limits.archive_bytes = 0;
+    let mut home = space.open(0, &disk, 9);
+    for n in 60..90 {
+        set(&mut home, &format!("k{n}"), &"v".repeat(500));
+        let now = Time(NOW.0 + n * 3_600_000);
+        space.anchor(now, &mut home);
+        home.checkpoint(now).unwrap();
+    }
+    let oldest = home.past().start();
+    assert!(oldest > 0 && home.past().told(0, 300).unwrap().is_none(), "the archive let nothing go");
+    let (rest, _) = follow(&home, oldest);
+    assert!(rest.last().is_some_and(|last| last == "k89") && rest.len() < 90, "{rest:?}");
 }
