@@ -36,11 +36,11 @@ pub(super) struct KeyQuery {
 
 type KeyPath = Path<(String, String, String)>;
 
-/// The key that a path names, the collection it is in, and what the query asks for.
+/// What a path and a query say about one key.
 pub(super) struct Keyed {
-    pub(super) at: At,
-    pub(super) key: Vec<u8>,
-    pub(super) query: KeyQuery,
+    here: Shared,
+    path: KeyPath,
+    query: KeyQuery,
 }
 
 impl FromRequestParts<Shared> for Keyed {
@@ -48,19 +48,26 @@ impl FromRequestParts<Shared> for Keyed {
 
     async fn from_request_parts(parts: &mut Parts, here: &Shared) -> Answer<Keyed> {
         let path = KeyPath::from_request_parts(parts, here).await;
-        let Path((space, coll, key)) = path.map_err(|error| Problem::usage(error.body_text()))?;
+        let path = path.map_err(|error| Problem::usage(error.body_text()))?;
         let query = Query::<KeyQuery>::from_request_parts(parts, here).await;
         let Query(query) = query.map_err(|error| Problem::usage(error.body_text()))?;
-        let key = answer::key(&key, query.tuple)?;
-        Ok(Keyed { at: here.collection(&space, &coll).await?, key, query })
+        Ok(Keyed { here: here.clone(), path, query })
     }
 }
 
-pub(super) async fn put(
-    Keyed { at, key, query }: Keyed,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer<Response> {
+impl Keyed {
+    /// The collection as it is visible now, the key, and what the query asks for.
+    ///
+    /// Not while the request is taken apart: whoever refuses it before its body was read ends the connection.
+    pub(super) async fn find(self) -> Answer<(At, Vec<u8>, KeyQuery)> {
+        let Keyed { here, path: Path((space, coll, key)), query } = self;
+        let key = answer::key(&key, query.tuple)?;
+        Ok((here.collection(&space, &coll).await?, key, query))
+    }
+}
+
+pub(super) async fn put(keyed: Keyed, headers: HeaderMap, body: Bytes) -> Answer<Response> {
+    let (at, key, query) = keyed.find().await?;
     let verb = match answer::context(&headers)? {
         Some(seen) => Verb::PutSeen(body.to_vec(), seen),
         None => Verb::Put(body.to_vec()),
@@ -68,7 +75,8 @@ pub(super) async fn put(
     write(&at, key, verb, &query, &headers).await
 }
 
-pub(super) async fn delete(Keyed { at, key, query }: Keyed, headers: HeaderMap) -> Answer<Response> {
+pub(super) async fn delete(keyed: Keyed, headers: HeaderMap) -> Answer<Response> {
+    let (at, key, query) = keyed.find().await?;
     write(&at, key, Verb::Delete, &query, &headers).await
 }
 
@@ -115,7 +123,8 @@ pub(super) async fn written(
     Ok(response)
 }
 
-pub(super) async fn get(Keyed { at, key, query }: Keyed, headers: HeaderMap) -> Answer<Response> {
+pub(super) async fn get(keyed: Keyed, headers: HeaderMap) -> Answer<Response> {
+    let (at, key, query) = keyed.find().await?;
     not_the_past(query.at.as_deref())?;
     let at = answer::at_least(at, &headers, query.timeout.as_deref()).await?;
     let manner = at.manner()?;

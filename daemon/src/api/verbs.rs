@@ -16,11 +16,8 @@ use super::types::{Deleted, KeyVerb};
 use crate::keytext::Key;
 use crate::verbs::{Verb, delete_range};
 
-pub(super) async fn patch(
-    Keyed { at, key, query }: Keyed,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer<Response> {
+pub(super) async fn patch(keyed: Keyed, headers: HeaderMap, body: Bytes) -> Answer<Response> {
+    let (at, key, query) = keyed.find().await?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let verb = match kind.split(';').next().unwrap_or_default().trim() {
         "application/merge-patch+json" => Verb::Merge(answer::json(&body)?),
@@ -34,11 +31,8 @@ pub(super) async fn patch(
     write(&at, key, verb, &query, &headers).await
 }
 
-pub(super) async fn act(
-    Keyed { at, key, query }: Keyed,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer<Response> {
+pub(super) async fn act(keyed: Keyed, headers: HeaderMap, body: Bytes) -> Answer<Response> {
+    let (at, key, query) = keyed.find().await?;
     let verb = match answer::json(&body)? {
         KeyVerb::Increment(by) => Verb::Increment(by),
         KeyVerb::Add(element) => Verb::Add(element_of(&element)?),
