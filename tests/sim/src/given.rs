@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use sim::{Fault, Feature, Options};
 
-/// Flags that make the world of a seed smaller.
-pub(crate) const LIMITS: [&str; 4] = ["--faults", "--features", "--devices", "--steps"];
+/// Flags that change the world of a seed: all but the first make it smaller.
+pub(crate) const LIMITS: [&str; 5] = ["--often", "--faults", "--features", "--devices", "--steps"];
 
 /// An empty list, as it is typed.
 const NONE: &str = "none";
@@ -62,7 +62,9 @@ impl<'a> Given<'a> {
             let found = Feature::ALL.into_iter().find(|feature| format!("{feature:?}") == name);
             found.ok_or_else(|| format!("{name} is no feature; all of them: {:?}", Feature::ALL))
         };
+        let often = self.text("--often").into_iter().flat_map(|list| list.split(','));
         Ok(Options {
+            favoured: often.map(fault).collect::<Result<_, String>>()?,
             without: self.all_but("--faults", Fault::ALL, fault)?,
             without_features: self.all_but("--features", &Feature::ALL, feature)?,
             devices_max: self.number("--devices")?.map(|devices| devices as usize),
@@ -93,6 +95,8 @@ pub(crate) fn typed(options: &Options) -> String {
             typed += &format!(" {flag} {value}");
         }
     };
+    let often = options.favoured.iter().map(|fault| format!("F{}", fault.number())).collect::<Vec<_>>();
+    add("--often", (!often.is_empty()).then(|| often.join(",")));
     add("--faults", listed(Fault::ALL, &options.without, |fault| format!("F{}", fault.number())));
     add("--features", listed(&Feature::ALL, &options.without_features, |feature| format!("{feature:?}")));
     add("--devices", options.devices_max.map(|devices| devices.to_string()));
@@ -121,7 +125,12 @@ mod tests {
 
     #[test]
     fn limits_are_read_as_they_are_typed() {
-        for line in ["", " --faults F1,F44 --features Row,Mesh --devices 2 --steps 310", " --faults none"] {
+        for line in [
+            "",
+            " --often F46,F49",
+            " --faults F1,F44 --features Row,Mesh --devices 2 --steps 310",
+            " --faults none",
+        ] {
             assert_eq!(typed(&read(line).expect("limits")), line);
         }
         let options = read("--faults F17").expect("limits");

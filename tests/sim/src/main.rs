@@ -30,7 +30,8 @@ const HELP: &str = "sim: worlds of devices and a home, each made from a seed and
                                         that seeds draw; in a build with --features planted, where a world may also be
                                         played with --planted NAME
 
-LIMITS make the world of a seed smaller and leave the rest of it as it was drawn:
+LIMITS make the world of a seed smaller, all but --often, and leave the rest of it as it was drawn:
+  --often F46,F49          these kinds of faults happen, and often, whatever was drawn: a soak asks for what was rare
   --faults F9,F12          no other kinds of faults happen; \"none\": no faults
   --features Mesh,Row      its shape and its work have no other features; \"none\": single puts
   --devices N              at most so many beside the home
@@ -42,7 +43,7 @@ examples
   sim explain --seed 4711 --faults F3,F17 --features none --devices 2 --steps 310
                                         what shrink printed last
 
-Exit codes: 0 every promise was kept, 1 one was broken, 2 this text was needed.
+Exit codes: 0 every promise was kept, 1 one was broken or a world had to be abandoned, 2 this text was needed.
 What the promises and the faults are: docs/testing.md.";
 
 #[cfg(not(feature = "planted"))]

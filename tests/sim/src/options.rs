@@ -16,6 +16,8 @@ pub struct Options {
     pub keep: Keep,
     /// The weather, in place of the one that the seed draws.
     pub weather: Option<Weather>,
+    /// Kinds of faults that the seed's weather has whether they are drawn or not, and often.
+    pub favoured: BTreeSet<Fault>,
     /// Kinds of faults that do not happen.
     pub without: BTreeSet<Fault>,
     /// Features that the world does not have.

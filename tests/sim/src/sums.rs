@@ -1,9 +1,9 @@
 //! What many worlds came to together.
 
 use rustix::time::ClockId;
-use sim::{Broken, Fault, Fired, Outcome};
+use sim::{Broken, Fault, Fired, Options, Outcome};
 
-use crate::many::seconds;
+use crate::many::{Until, seconds};
 
 /// A kind of fault that fired less often has hardly met what it is there for.
 const RARE: u64 = 100;
@@ -16,8 +16,8 @@ const HEAVY: usize = 5;
 #[derive(Default)]
 pub(crate) struct Sums {
     pub(crate) worlds: u64,
-    /// Their seeds.
-    pub(crate) broken: Vec<u64>,
+    /// Those that broke a promise, and how they were played.
+    pub(crate) broken: Vec<(u64, Options)>,
     commits: u64,
     crashes: u64,
     steps: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
-    pub(crate) fn add(&mut self, played: &Result<Outcome, Broken>, cost: f64) {
+    pub(crate) fn add(&mut self, played: &Result<Outcome, Broken>, options: &Options, cost: f64) {
         self.worlds += 1;
         let (Ok(Outcome { seed, steps, .. }) | Err(Broken { seed, step: steps, .. })) = played;
         self.heavy.push((cost, *seed, *steps));
@@ -58,12 +58,33 @@ impl Sums {
                 self.fired.merge(&outcome.fired);
             }
             Err(broken) => {
-                self.broken.push(broken.seed);
+                self.broken.push((broken.seed, options.clone()));
                 self.steps += broken.step;
                 self.simulated += broken.at;
                 self.fired.merge(&broken.fired);
             }
         }
+    }
+
+    /// The kinds that a soak has yet to see often enough, rarest first, up to a number of them.
+    pub(crate) fn rarest(&self, count_max: usize) -> impl Iterator<Item = Fault> {
+        let mut rare: Vec<Fault> = Fault::ALL.to_vec();
+        rare.retain(|fault| self.fired.count(*fault) < 2 * RARE);
+        rare.sort_by_key(|fault| self.fired.count(*fault));
+        rare.into_iter().take(count_max)
+    }
+
+    /// All of it so far, in a line.
+    pub(crate) fn line(&self, until: &Until) -> String {
+        let Sums { worlds, commits, crashes, .. } = self;
+        let mut line =
+            format!("{worlds} worlds, {commits} commits, {crashes} crashes, {} broken", self.broken.len());
+        if let Until::Seconds(_) = until {
+            let rare = self.rarest(5).map(|fault| format!("{fault} {}", self.fired.count(fault)));
+            let rare = rare.collect::<Vec<_>>();
+            line += &if rare.is_empty() { String::new() } else { format!("; rarest: {}", rare.join(", ")) };
+        }
+        line
     }
 
     /// A table of all of it, for worlds that took so many seconds of a wall clock.

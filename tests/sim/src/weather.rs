@@ -96,23 +96,36 @@ pub struct Weather {
 /// the first did not.
 const BIG_COMMITS_MAX: u32 = 4;
 
+/// The longest mean time between strikes of a fault that is favoured, in milliseconds.
+const FAVOURED_MS: u64 = 8_000;
+
 impl Weather {
-    /// Draws the weather of a seed.
-    pub fn draw(random: &mut Random) -> Weather {
+    /// Draws the weather of a seed. Faults that are favoured are in it and strike often; all else is drawn as it would be.
+    pub fn draw(random: &mut Random, favoured: &BTreeSet<Fault>) -> Weather {
         // Some worlds are calm but for one thing, some have nearly everything.
         let faults_per_cent = [4, 12, 25, 50][random.below(4) as usize];
         let mut every = BTreeMap::new();
         for fault in Fault::ALL.iter().copied() {
             let mean = 2_000 << random.below(6);
-            if random.below(100) < faults_per_cent {
+            let is_drawn = random.below(100) < faults_per_cent;
+            if favoured.contains(&fault) {
+                every.insert(fault, mean.min(FAVOURED_MS));
+            } else if is_drawn {
                 every.insert(fault, mean);
             }
         }
-        let features: BTreeSet<Feature> =
+        // Nobody is let in again who was not taken out.
+        if let (Some(mean), false) = (every.get(&Fault::Readmit), every.contains_key(&Fault::Revoke)) {
+            every.insert(Fault::Revoke, *mean);
+        }
+        let mut features: BTreeSet<Feature> =
             Feature::ALL.into_iter().filter(|feature| random.below(100) < feature.per_cent()).collect();
-        if features.contains(&Feature::Liar) {
-            // A lie that names what a removed device wrote may become the truth, and the book does not know which.
-            every.retain(|fault, _| !matches!(fault, Fault::Revoke | Fault::Readmit | Fault::Leave));
+        // A lie that names what a removed device wrote may become the truth, and the book does not know which.
+        let removes = |fault: &Fault| matches!(fault, Fault::Revoke | Fault::Readmit | Fault::Leave);
+        if favoured.iter().any(removes) {
+            features.remove(&Feature::Liar);
+        } else if features.contains(&Feature::Liar) {
+            every.retain(|fault, _| !removes(fault));
         }
         let work_every = 1_000 << random.below(5);
         Weather { every, features, work_every, big_commits: BIG_COMMITS_MAX }
@@ -168,5 +181,32 @@ impl Weather {
     /// Whether a fault that belongs to single messages strikes this one.
     pub fn strikes(&self, fault: Fault, random: &mut Random) -> bool {
         self.every.get(&fault).is_some_and(|mean| random.below(mean / 100) == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_favoured_happens_and_all_else_is_as_drawn() {
+        let favoured = BTreeSet::from([Fault::Readmit, Fault::LostWrite]);
+        for seed in 0..100 {
+            let (mut plainly, mut often) = (Random::new(seed), Random::new(seed));
+            let plain = Weather::draw(&mut plainly, &BTreeSet::new());
+            let weather = Weather::draw(&mut often, &favoured);
+            assert_eq!(plainly.next(), often.next(), "as much chance is used up");
+            for fault in [Fault::Revoke, Fault::Readmit, Fault::LostWrite] {
+                assert!(weather.has(fault), "seed {seed} has {fault}");
+            }
+            assert!(!weather.with(Feature::Liar), "who lies and who is taken out do not go together");
+            for fault in Fault::ALL.iter().filter(|fault| !favoured.contains(fault)) {
+                let is_of_members = matches!(fault, Fault::Revoke | Fault::Leave);
+                assert!(
+                    is_of_members || weather.every.get(fault) == plain.every.get(fault),
+                    "{fault} of seed {seed}"
+                );
+            }
+        }
     }
 }

@@ -90,7 +90,8 @@ impl World {
     /// The world of a seed: its spaces, their homes, devices that have joined, links, weather.
     pub fn new(seed: u64, options: Options) -> World {
         let mut random = Random::new(seed);
-        let weather = options.weather.clone().unwrap_or_else(|| Weather::draw(&mut random));
+        let weather =
+            options.weather.clone().unwrap_or_else(|| Weather::draw(&mut random, &options.favoured));
         let weather = weather.without(&options.without, &options.without_features);
         let trace = Trace::new(options.keep);
         let mut world = World {

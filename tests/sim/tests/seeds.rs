@@ -5,11 +5,17 @@ use sim::{Fired, Options};
 
 const SEEDS: u64 = 60;
 
+/// So many kinds are asked for at once: with everything on, what needs a quiet hour never happens.
+const FAVOURED: usize = 4;
+
 #[test]
 fn seeds_keep_every_promise_and_every_fault_fires() {
     let (mut fired, mut told) = (Fired::default(), Told::default());
     for seed in 1..=SEEDS {
-        match sim::run(seed, Options::default()) {
+        // Half of the worlds are as they are drawn; what none of them had is asked for. What cannot happen still fails.
+        let missing = if seed > SEEDS / 2 { fired.missing() } else { Vec::new() };
+        let favoured = missing.into_iter().take(FAVOURED).collect();
+        match sim::run(seed, Options { favoured, ..Options::default() }) {
             Ok(outcome) => {
                 fired.merge(&outcome.fired);
                 told.merge(&outcome.told);
