@@ -24,6 +24,11 @@ pub fn from_value(value: Value) -> Result<BTreeMap<String, Json>, String> {
     }
 }
 
+/// The value of a field.
+pub(crate) fn field_from(value: Value) -> Result<Json, String> {
+    from_json(value, DEPTH_MAX)
+}
+
 /// A document as JSON.
 pub fn to_value(fields: BTreeMap<String, Json>) -> Value {
     Value::Object(fields.into_iter().map(|(name, json)| (name, to_json(json))).collect())
@@ -84,7 +89,8 @@ fn fields_from(fields: Map<String, Value>, depth: usize) -> Result<BTreeMap<Stri
     fields.into_iter().map(|(name, value)| Ok((name, from_json(value, depth)?))).collect()
 }
 
-fn to_json(json: Json) -> Value {
+/// A value of a field as JSON.
+pub(crate) fn to_json(json: Json) -> Value {
     match json {
         Json::Null => Value::Null,
         Json::Bool(bool) => Value::Bool(bool),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crdt::view::Manner;
 use crdt::view::lww::{Live, lww};
 use crdt::{CollId, DeviceId, Dot, Hlc, Op, Payload, Policy};
 use disk::RealDisk;
@@ -135,7 +136,7 @@ fn tell(
         here: dot.writer.device() == here,
         hlc: write.hlc.0,
         op: if write.payload.is_some() { "put" } else { "delete" }.to_string(),
-        value: told::value(snapshot, write.payload.as_ref(), VALUE_LEN_MAX)?,
+        value: told::value(snapshot, &Manner::default(), &[], write.payload.as_ref(), VALUE_LEN_MAX)?,
         state: state.to_string(),
         supersedes: write.supersedes.iter().map(ToString::to_string).collect(),
         superseded_by,

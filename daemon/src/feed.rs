@@ -208,11 +208,12 @@ impl Follower {
         snapshot: &Snapshot<RealDisk>,
     ) -> Result<Option<Change>, Error> {
         let Some(collection) = self.name(place.coll, snapshot)? else { return Ok(None) };
+        let manner = snapshot.manner(place.coll)?.unwrap_or_default();
         Ok(Some(Change {
             collection,
             key: Key(place.key.clone()),
             op: if payload.is_some() { "put" } else { "delete" }.to_string(),
-            value: told::value(snapshot, payload, VALUE_LEN_MAX)?,
+            value: told::value(snapshot, &manner, &place.key, payload, VALUE_LEN_MAX)?,
             len: told::len(payload),
             supersedes: supersedes.iter().map(ToString::to_string).collect(),
             conflict: conflicts::open_at(&self.space, snapshot, place)?,

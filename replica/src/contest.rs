@@ -1,10 +1,13 @@
-//! Keys whose concurrent writes differ: the part of the inbox that equal states give alike.
+//! What disagrees at a key, as the policy of its collection reads it: the part of the inbox that equal states give alike.
 
-use std::ops::Bound;
+mod document;
+mod find;
 
-use btree::Direction;
+use std::collections::BTreeMap;
+
 use crdt::view::lww::{Live, lww};
-use crdt::{CollId, Policy, system};
+use crdt::view::{Json, Manner};
+use crdt::{CollId, Dot, Policy, system};
 use disk::Disk;
 
 use crate::error::Error;
@@ -27,64 +30,97 @@ impl Place {
     }
 }
 
+/// How writes disagree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ContestKind {
+    /// Concurrent writes of one register or field differ.
+    Siblings,
+    /// A document was deleted while somebody edited it, and stays deleted.
+    Deleted,
+    /// A document was deleted while somebody edited it, and is there again.
+    Revived,
+    /// A field lies above or inside one that somebody wrote later.
+    Replaced,
+}
+
 /// What disagrees at a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Contest {
-    /// Where.
+    /// Where: the key of a register or field, or the name of a document.
     pub place: Place,
+    /// How.
+    pub kind: ContestKind,
     /// How the collection is read.
     pub policy: Policy,
-    /// The write that is shown.
-    pub winner: Live,
-    /// The writes of other content that live beside it, the highest first.
+    /// The write that is shown; of a document that is there again the latest of its fields, of a deleted one none.
+    pub winner: Option<Live>,
+    /// The key at which the winner stands.
+    pub shown_at: Vec<u8>,
+    /// The writes that are not shown, the highest first.
     pub losers: Vec<Live>,
+    /// What the fields of a document say together that was deleted, where all of their values are here.
+    pub document: Option<BTreeMap<String, Json>>,
+}
+
+impl Contest {
+    /// Every write that it is about: other writes there make another contest.
+    pub fn dots(&self) -> impl Iterator<Item = Dot> {
+        self.winner.iter().chain(&self.losers).map(|live| live.dot)
+    }
+
+    /// Whether it is about a whole document that somebody deleted.
+    pub fn document_is_gone(&self) -> bool {
+        matches!(self.kind, ContestKind::Deleted | ContestKind::Revived)
+    }
 }
 
 impl<D: Disk> Snapshot<D> {
-    /// What disagrees at a key, if anything does: equal content is no conflict, however many wrote it.
-    pub fn contest(&self, place: &Place) -> Result<Option<Contest>, Error> {
-        let Some(policy) = self.contestable(place.coll)? else { return Ok(None) };
-        let live = self.live(place.coll, &place.key)?;
-        let Some(read) = lww(&live) else { return Ok(None) };
-        let differs = |loser: &&&Live| loser.payload != read.winner.payload;
-        let losers: Vec<Live> = read.losers.iter().filter(differs).map(|loser| (*loser).clone()).collect();
-        if losers.is_empty() {
-            return Ok(None);
+    /// The key under which the contests at a place are found: those of all fields under the name of their document.
+    pub fn contest_place(&self, place: Place) -> Result<Place, Error> {
+        match self.contestable(place.coll)? {
+            Some(manner) if manner.policy == Policy::Map => {
+                let key = document::name_of(&place.key).unwrap_or(place.key);
+                Ok(Place { key, ..place })
+            }
+            _ => Ok(place),
         }
-        Ok(Some(Contest { place: place.clone(), policy, winner: read.winner.clone(), losers }))
     }
 
-    /// Every key with a conflict, in order, as long as `visit` wants more. Linear in the entries.
-    pub fn contested(&self, mut visit: impl FnMut(Place) -> bool) -> Result<(), Error> {
-        let mut entries = self.0.entries((Bound::Unbounded, Bound::Unbounded), Direction::Forward)?;
-        let (mut before, mut payload, mut is_told) = (Vec::new(), None, false);
-        let (mut coll_before, mut is_contestable) = (None, false);
-        while let Some((physical, added)) = entries.next().transpose()? {
-            let (coll, key, _) =
-                crdt::split_physical(&physical).ok_or(Error::BadEntry { reason: "its key" })?;
-            if coll_before != Some(coll) {
-                coll_before = Some(coll);
-                is_contestable = self.contestable(coll)?.is_some();
-            }
-            let place = &physical[..CollId::LEN + key.len()];
-            if place != before.as_slice() {
-                (before, payload, is_told) = (place.to_vec(), Some(added.payload), false);
-            } else if is_contestable && !is_told && payload.as_ref() != Some(&added.payload) {
-                is_told = true;
-                if !visit(Place { coll, key: key.to_vec() }) {
-                    return Ok(());
-                }
-            }
+    /// What disagrees at a register, or anywhere in a document. Equal content is no conflict, however many wrote it.
+    pub fn contests(&self, place: &Place) -> Result<Vec<Contest>, Error> {
+        match self.contestable(place.coll)? {
+            None => Ok(Vec::new()),
+            Some(manner) if manner.policy == Policy::Map => self.contests_of_document(&manner, place),
+            Some(manner) => Ok(register(&manner, place, &self.live(place.coll, &place.key)?)),
         }
-        Ok(())
     }
 
-    /// How a collection is read in which several live writes of a key disagree: only where one value is asked for.
-    fn contestable(&self, coll: CollId) -> Result<Option<Policy>, Error> {
+    /// How a collection is read in which writes can disagree: sets and counters take all of them together.
+    pub fn contestable(&self, coll: CollId) -> Result<Option<Manner>, Error> {
         if coll.rule().home_only() || coll == system::coll() {
             return Ok(None);
         }
-        let policy = self.descriptor(coll)?.map_or(Policy::Lww, |descriptor| descriptor.policy);
-        Ok(matches!(policy, Policy::Lww | Policy::Mv | Policy::Copies).then_some(policy))
+        let manner = self.manner(coll)?.unwrap_or_default();
+        let is_one = matches!(manner.policy, Policy::Lww | Policy::Mv | Policy::Copies | Policy::Map);
+        Ok(is_one.then_some(manner))
     }
+}
+
+/// The contest of a register, if its live writes differ.
+fn register(manner: &Manner, place: &Place, live: &[Live]) -> Vec<Contest> {
+    let Some(read) = lww(live) else { return Vec::new() };
+    let differs = |loser: &&&Live| loser.payload != read.winner.payload;
+    let losers: Vec<Live> = read.losers.iter().filter(differs).map(|loser| (*loser).clone()).collect();
+    if losers.is_empty() {
+        return Vec::new();
+    }
+    vec![Contest {
+        place: place.clone(),
+        kind: ContestKind::Siblings,
+        policy: manner.policy,
+        winner: Some(read.winner.clone()),
+        shown_at: place.key.clone(),
+        losers,
+        document: None,
+    }]
 }

@@ -161,23 +161,11 @@ impl<D: Disk> Transaction<D> {
         self.write(coll, key, value, scope)
     }
 
-    /// Sets the value at a key, in place of everything alive there: the losers were looked at.
-    pub fn resolve(&mut self, coll: CollId, key: &[u8], value: &[u8]) -> Result<(), CommitError> {
-        self.write(coll, key, value, Scope::Resolved)
-    }
-
     /// Takes away whatever is alive at a key: of a document all of it or one field with what is inside, of a set
     /// all that its elements are known by here.
     pub fn delete(&mut self, coll: CollId, key: &[u8]) -> Result<(), CommitError> {
         check_key(coll, key)?;
         self.delete_by_policy(coll, key)
-    }
-
-    /// Takes away these of the writes alive at a key, and leaves the others.
-    pub fn discard(&mut self, coll: CollId, key: &[u8], dots: BTreeSet<Dot>) -> Result<(), CommitError> {
-        check_key(coll, key)?;
-        self.set(coll, key, Write::Discard(dots));
-        Ok(())
     }
 
     /// A local note, durable exactly when the commit is, never replicated. An empty value takes it away.

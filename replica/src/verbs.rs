@@ -254,7 +254,7 @@ impl<D: Disk> Transaction<D> {
         Ok(())
     }
 
-    fn policy(&mut self, coll: CollId) -> Result<Option<Policy>, Error> {
+    pub(crate) fn policy(&mut self, coll: CollId) -> Result<Option<Policy>, Error> {
         if let Some(policy) = self.policies.get(&coll) {
             return Ok(*policy);
         }
@@ -264,7 +264,7 @@ impl<D: Disk> Transaction<D> {
     }
 
     /// The document that a key names.
-    fn document_at(
+    pub(crate) fn document_at(
         &mut self,
         coll: CollId,
         key: &[u8],
@@ -279,7 +279,7 @@ impl<D: Disk> Transaction<D> {
     }
 
     /// What is alive of a document, own writes included. All of it is read, gaps too.
-    fn parts(&mut self, coll: CollId, document: &Element) -> Result<Parts, CommitError> {
+    pub(crate) fn parts(&mut self, coll: CollId, document: &Element) -> Result<Parts, CommitError> {
         let tuple = std::slice::from_ref(document);
         let (from, to) = key::range_of_tuple(tuple).map_err(|_| CommitError::BadKey)?;
         let range = KeyRange { from, to: Some(to) };
@@ -306,7 +306,7 @@ impl<D: Disk> Transaction<D> {
     }
 }
 
-fn field_key(document: &Element, path: &[String]) -> Result<Vec<u8>, CommitError> {
+pub(crate) fn field_key(document: &Element, path: &[String]) -> Result<Vec<u8>, CommitError> {
     map::key_of(document, path).map_err(|_| CommitError::BadKey)
 }
 
@@ -315,7 +315,7 @@ fn wrong(policy: Policy, verb: &'static str, instead: &'static str) -> CommitErr
 }
 
 /// The refusal of a verb, with what the policy takes.
-fn refused(policy: Option<Policy>, verb: &'static str) -> CommitError {
+pub(crate) fn refused(policy: Option<Policy>, verb: &'static str) -> CommitError {
     let policy = policy.unwrap_or_default();
     let instead = match policy {
         Policy::Lww | Policy::Mv | Policy::Copies => "put, delete and rename",

@@ -21,4 +21,5 @@ mod serving;
 mod syscalls;
 mod tidy;
 mod usage;
+mod views;
 mod watch;

@@ -97,7 +97,7 @@ impl Parts {
         let mut root = BTreeMap::new();
         let mut hidden = Vec::new();
         for (path, values) in &self.fields {
-            if self.is_covered(path, values) {
+            if self.cover(path).is_some() {
                 hidden.push(path.clone());
             } else {
                 set(&mut root, path, values[0].json.clone());
@@ -108,22 +108,30 @@ impl Parts {
         Document { value: Some(Json::Object(root)), hidden, contested }
     }
 
-    /// Whether a later write above it or inside it shows instead: somebody made a value of what another took for an object.
-    fn is_covered(&self, path: &Path, values: &[Value]) -> bool {
+    /// The later write above a field or inside it that shows instead, and where it stands: somebody made a value of what
+    /// another took for an object.
+    pub fn cover(&self, path: &[String]) -> Option<(&Path, &Value)> {
+        let values = self.fields.get(path)?;
         // An empty object is no rival of what lies in it.
         let is_rival = |values: &[Value]| !matches!(values[0].json, Json::Object(_));
-        let is_beaten_above = (1..path.len()).any(|len| match self.fields.get(&path[..len]) {
-            // All that lies inside stands or falls together.
-            Some(above) if is_rival(above) => self.latest_inside(&path[..len]) < Some(rank(above)),
-            _ => false,
-        });
-        is_beaten_above || is_rival(values) && self.latest_inside(path) > Some(rank(values))
+        let above = (1..path.len()).filter_map(|len| self.fields.get_key_value(&path[..len]));
+        // All that lies inside stands or falls together.
+        let beats = |(at, above): &(&Path, &Vec<Value>)| {
+            is_rival(above) && self.latest_inside(at).is_some_and(|(_, inside)| rank_of(inside) < rank(above))
+        };
+        let above = above.filter(beats).map(|(at, above)| (at, &above[0])).next();
+        let inside = || {
+            let latest = self.latest_inside(path).filter(|_| is_rival(values))?;
+            Some(latest).filter(|(_, inside)| rank_of(inside) > rank(values))
+        };
+        above.or_else(inside)
     }
 
-    /// The rank of the latest value inside a field.
-    fn latest_inside(&self, path: &[String]) -> Option<(Hlc, Dot)> {
+    /// The latest value inside a field.
+    fn latest_inside(&self, path: &[String]) -> Option<(&Path, &Value)> {
         let inside = self.fields.range(path.to_vec()..).take_while(|(other, _)| other.starts_with(path));
-        inside.filter(|(other, _)| other.len() > path.len()).map(|(_, values)| rank(values)).max()
+        let inside = inside.filter(|(other, _)| other.len() > path.len());
+        inside.map(|(at, values)| (at, &values[0])).max_by_key(|(_, value)| rank_of(value))
     }
 }
 
@@ -146,7 +154,11 @@ fn flatten_into(fields: &mut BTreeMap<Path, Json>, path: &mut Path, object: &BTr
 }
 
 fn rank(values: &[Value]) -> (Hlc, Dot) {
-    (values[0].live.hlc, values[0].live.dot)
+    rank_of(&values[0])
+}
+
+fn rank_of(value: &Value) -> (Hlc, Dot) {
+    (value.live.hlc, value.live.dot)
 }
 
 /// Puts a value at a path; what lies in an empty object may come before or after it.

@@ -63,10 +63,7 @@ pub(super) async fn resolve(
 ) -> Answer<Json<Settled>> {
     let how = match answer::json(&body)? {
         Resolve { pick: Some(pick), value: None, merge: false } => Settle::Pick(pick),
-        Resolve { pick: None, value: Some(value), merge: false } => {
-            let value = value.to_bytes().ok_or_else(|| Problem::usage("`value` is not base64"))?;
-            Settle::Value(value)
-        }
+        Resolve { pick: None, value: Some(value), merge: false } => Settle::Value(value),
         Resolve { pick: None, value: None, merge: true } => Settle::Merge,
         _ => return Err(Problem::usage("a resolution is one of `pick`, `value` and `merge`")),
     };

@@ -121,6 +121,9 @@ impl From<slot::Error> for Problem {
                 Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", text)
                     .cure("read the key again and decide on what is there now")
             }
+            E::Peaceful { .. } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-verb", text).cure(
+                "it takes all writes together; strandline explain SPACE/COLL KEY says what each device wrote",
+            ),
             E::NotDocument { .. } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not-a-document", text)
                 .cure("a document is a JSON object, such as {\"title\":\"…\"}"),
             E::BadPatch { .. } => Problem::new(StatusCode::CONFLICT, "patch-failed", text)

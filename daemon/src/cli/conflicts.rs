@@ -7,11 +7,14 @@ use strandline::api::types::{Conflict, Resolve, Settled, Side, Space, Value};
 use strandline::conflicts::SPACE_DIGITS;
 
 use super::Global;
-use super::failure::{EXIT_CONFLICT, EXIT_NOT_FOUND, Failure};
+use super::failure::{EXIT_CONFLICT, EXIT_NOT_FOUND, EXIT_USAGE, Failure};
 use super::get::{hlc_time, value_text};
 use super::output::{Printer, Table, print_json, print_line, short};
 use super::target::{KeyForm, Query};
 use crate::client::{Body, Client, Lines, encode};
+
+/// What stands where nothing was written.
+const DELETED: &str = "(deleted)";
 
 /// Characters of a value in a table.
 const CELL_LEN: usize = 32;
@@ -43,7 +46,7 @@ pub(crate) struct ConflictsArguments {
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 
-    /// Only of this kind: siblings, name, rejected, orphaned, reissued or unconfirmed
+    /// Only of this kind: siblings, deleted, revived, replaced, name, rejected, orphaned, reissued or unconfirmed
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
 
@@ -164,12 +167,17 @@ async fn list(global: &Global, client: &mut Client, spaces: &[String], query: &Q
 }
 
 fn row(conflict: &Conflict) -> Vec<String> {
+    let cell = |side: &Side| cell(conflict, side);
     let lost: Vec<String> = conflict.losers.iter().map(cell).collect();
     vec![
         conflict.id.clone(),
         conflict.kind.clone(),
         place(conflict),
-        conflict.winner.as_ref().map_or_else(|| "-".to_string(), cell),
+        match &conflict.winner {
+            Some(winner) => cell(winner),
+            None if conflict.kind == "deleted" => DELETED.to_string(),
+            None => "-".to_string(),
+        },
         if lost.is_empty() { conflict.reason.clone().unwrap_or_default() } else { lost.join(" | ") },
     ]
 }
@@ -183,14 +191,19 @@ fn place(conflict: &Conflict) -> String {
     if let Some(key) = &conflict.key {
         text.push_str(&format!(" {key}"));
     }
+    if let Some(path) = &conflict.path {
+        text.push_str(&format!(" {path}"));
+    }
     text
 }
 
 /// The beginning of a value, on one line.
-fn cell(side: &Side) -> String {
+fn cell(conflict: &Conflict, side: &Side) -> String {
     let text = match &side.value {
+        // As `--value` takes it.
+        Some(Value::Text(text)) if is_json(conflict) => serde_json::Value::from(text.as_str()).to_string(),
         Some(value) => value_text(value),
-        None if side.len == 0 => return "(deleted)".to_string(),
+        None if side.len == 0 => return DELETED.to_string(),
         None => return format!("({} bytes)", side.len),
     };
     let mut cell: String =
@@ -199,6 +212,11 @@ fn cell(side: &Side) -> String {
         cell.push('…');
     }
     cell
+}
+
+/// Whether its values are JSON: those of fields and documents are.
+fn is_json(conflict: &Conflict) -> bool {
+    conflict.policy.as_deref() == Some("map")
 }
 
 fn print_conflict(conflict: &Conflict) -> Result<(), Failure> {
@@ -210,13 +228,24 @@ fn print_conflict(conflict: &Conflict) -> Result<(), Failure> {
     if let Some(reason) = &conflict.reason {
         print_line(&format!("why       {reason}"))?;
     }
-    let mut table = Table::new(&["SIDE", "VALUE", "WRITTEN", "DEVICE", "DOT"]);
+    let has_places = conflict.losers.iter().chain(&conflict.winner).any(|side| side_place(side).is_some());
+    let mut table = Table::new(match has_places {
+        true => &["SIDE", "VALUE", "WRITTEN", "DEVICE", "DOT", "AT"][..],
+        false => &["SIDE", "VALUE", "WRITTEN", "DEVICE", "DOT"],
+    });
+    if conflict.kind == "deleted" {
+        let row = ["winner", DELETED, "-", "-", "-"];
+        table.row(row.map(str::to_string).into());
+    }
     let numbered = conflict.losers.iter().enumerate().map(|(at, side)| ((at + 1).to_string(), side));
     let winner = conflict.winner.iter().map(|side| ("winner".to_string(), side));
     let ancestor = conflict.ancestor.iter().map(|side| ("before".to_string(), side));
     for (name, side) in winner.chain(numbered).chain(ancestor) {
         let device = if side.here { "this one" } else { short(&side.device) };
-        table.row(vec![name, cell(side), hlc_time(side.hlc), device.to_string(), side.dot.clone()]);
+        let mut row =
+            vec![name, cell(conflict, side), hlc_time(side.hlc), device.to_string(), side.dot.clone()];
+        row.extend(has_places.then(|| side_place(side).unwrap_or_default()));
+        table.row(row);
     }
     if !table.is_empty() {
         print_line("")?;
@@ -230,15 +259,43 @@ fn print_conflict(conflict: &Conflict) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Where a side stands, if not where the conflict is.
+fn side_place(side: &Side) -> Option<String> {
+    let places = side.collection.iter().cloned().chain(side.key.iter().map(ToString::to_string));
+    let places: Vec<String> = places.chain(side.path.clone()).collect();
+    (!places.is_empty()).then(|| places.join(" "))
+}
+
 pub(crate) async fn resolve(global: &Global, arguments: ResolveArguments) -> Result<(), Failure> {
     let How { pick, value, file, merge } = arguments.how;
     let value = match (&value, &file) {
         (None, None) => None,
-        _ => Some(Value::from_bytes(&super::put::value(value, file.as_deref())?)),
+        _ => {
+            let given = super::put::value(value, file.as_deref())?;
+            Some(typed(&mut global.client().await?, &arguments.id, &given).await?)
+        }
     };
     let body = serde_json::to_string(&Resolve { pick, value, merge })
         .map_err(|error| Failure::failed("internal", format!("cannot write the request: {error}")))?;
     settle(global, &arguments.id, "resolve", Body::Json(body)).await
+}
+
+/// What was typed as a value of the collection: JSON where fields are kept, and elsewhere what it is.
+async fn typed(client: &mut Client, id: &str, given: &[u8]) -> Result<Value, Failure> {
+    let space = space_of(client, id).await?;
+    let conflict: Conflict = match client.get(&path_of(&space, id)).await {
+        Ok(conflict) => conflict,
+        // It is settled, and the daemon says so best.
+        Err(_) => return Ok(Value::from_bytes(given)),
+    };
+    if !is_json(&conflict) {
+        return Ok(Value::from_bytes(given));
+    }
+    let json = serde_json::from_slice(given).map_err(|error| {
+        Failure::new(EXIT_USAGE, "not-json", format!("the value of a field is JSON: {error}"))
+            .cure("text stands in quotes: --value '\"text\"'")
+    })?;
+    Ok(Value::Json(json))
 }
 
 pub(crate) async fn discard(global: &Global, arguments: &DiscardArguments) -> Result<(), Failure> {

@@ -22,17 +22,27 @@ pub(super) fn add(conflict: &mut Conflict) {
 
 /// A unified diff of two texts, or of two JSON documents as they are printed.
 fn between(shown: &Value, lost: &Value) -> Option<String> {
-    let (Value::Text(shown), Value::Text(lost)) = (shown, lost) else { return None };
+    let (Some(shown), Some(lost)) = (text(shown), text(lost)) else { return None };
     if shown.len().max(lost.len()) > COMPARED_LEN_MAX {
         return None;
     }
-    let (shown, lost) = match (printed(shown), printed(lost)) {
+    let (shown, lost) = match (printed(&shown), printed(&lost)) {
         (Some(shown), Some(lost)) => (shown, lost),
-        _ => (shown.clone(), lost.clone()),
+        _ => (shown, lost),
     };
     let diff = TextDiff::configure().timeout(TIME_MAX).diff_lines(&shown, &lost);
     let text = diff.unified_diff().header("shown", "lost").missing_newline_hint(false).to_string();
     Some(text)
+}
+
+/// A value as text; none: it is bytes.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text.clone()),
+        Value::Bytes { .. } => None,
+        Value::Json(serde_json::Value::String(text)) => Some(text.clone()),
+        Value::Json(json) => Some(json.to_string()),
+    }
 }
 
 /// A JSON object or array, one field a line and in one order.

@@ -1,7 +1,8 @@
 //! Which keys are in conflict, kept up to date by what changed, so that asking does not read every entry again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crdt::system;
 use disk::RealDisk;
 use replica::{Place, Snapshot};
 
@@ -11,18 +12,18 @@ use crate::space::Space;
 /// Keys that are remembered; those beyond are found once others are settled.
 const OPEN_MAX: usize = 65_536;
 
-/// The keys in conflict, as of one state.
+/// The keys in conflict, as of one state, each with how many conflicts it has: a document may have one at each field.
 #[derive(Default)]
 pub(crate) struct Index {
     /// The opening of the space and the change in it; none: nothing was looked at yet.
     as_of: Option<(u64, u64)>,
-    open: BTreeSet<Place>,
+    open: BTreeMap<Place, usize>,
     /// There may be more.
     is_cut: bool,
 }
 
 /// What is visible now, and the keys in conflict in it.
-pub(super) fn refresh(space: &Space) -> Result<(Snapshot<RealDisk>, Vec<Place>), Error> {
+pub(super) fn refresh(space: &Space) -> Result<(Snapshot<RealDisk>, BTreeMap<Place, usize>), Error> {
     // Acknowledged writes are to be in it, whatever the flush policy.
     drop(space.slot.snapshot_blocking()?);
     let mut index = space.open_conflicts.lock().expect("a lookup that failed left an older index");
@@ -38,23 +39,30 @@ pub(super) fn refresh(space: &Space) -> Result<(Snapshot<RealDisk>, Vec<Place>),
     // Only what is whole is remembered: after an error everything is looked at again.
     index.as_of = None;
     match changed {
-        Some(places) if !index.is_cut || index.open.len() > OPEN_MAX / 2 => {
-            for place in places {
+        Some(places) if (!index.is_cut || index.open.len() > OPEN_MAX / 2) && !is_of_readings(&places) => {
+            let places = places.into_iter().map(|place| snapshot.contest_place(place));
+            for place in places.collect::<Result<BTreeSet<Place>, _>>()? {
                 index.update(&snapshot, place)?;
             }
         }
         _ => index.scan(&snapshot)?,
     }
     index.as_of = Some((opens, snapshot.change()));
-    Ok((snapshot, index.open.iter().cloned().collect()))
+    Ok((snapshot, index.open.clone()))
+}
+
+/// Whether collections may be read in another way now, which changes what disagrees at keys that nobody touched.
+fn is_of_readings(places: &BTreeSet<Place>) -> bool {
+    places.iter().any(|place| place.coll == system::coll() || place.coll == system::meta())
 }
 
 impl Index {
     fn update(&mut self, snapshot: &Snapshot<RealDisk>, place: Place) -> Result<(), Error> {
-        if snapshot.contest(&place)?.is_none() {
+        let count = snapshot.contests(&place)?.len();
+        if count == 0 {
             self.open.remove(&place);
-        } else if self.open.len() < OPEN_MAX {
-            self.open.insert(place);
+        } else if self.open.len() < OPEN_MAX || self.open.contains_key(&place) {
+            self.open.insert(place, count);
         } else {
             self.is_cut = true;
         }
@@ -62,9 +70,9 @@ impl Index {
     }
 
     fn scan(&mut self, snapshot: &Snapshot<RealDisk>) -> Result<(), Error> {
-        let mut open = BTreeSet::new();
-        snapshot.contested(|place| {
-            open.insert(place);
+        let mut open = BTreeMap::new();
+        snapshot.contested(|place, contests| {
+            open.insert(place, contests.len());
             open.len() < OPEN_MAX
         })?;
         self.is_cut = open.len() == OPEN_MAX;

@@ -1,173 +1,261 @@
-//! The ways to settle a conflict. Those of concurrent writes are ordinary commits, which replicate and conflict like any other.
+//! The ways to settle a conflict. Those of writes that disagree are ordinary commits, which replicate and conflict like any other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crdt::view::lww::Live;
-use crdt::{Class, Dot, Op, Time};
-use replica::{Contest, Item};
+use crdt::view::Json;
+use crdt::{Dot, Op, Policy, Time};
+use disk::RealDisk;
+use replica::{Contest, ContestKind, KeyRange, Place, Snapshot, Transaction};
+use serde_json::Value as JsonValue;
 
-use super::{Found, ancestor, each, id_of_siblings, merge};
-use crate::api::types::Settled;
+use super::ancestor::ancestor;
+use super::held::held_here;
+use super::{Found, each, id_of_contest, merge};
+use crate::api::types::{Settled, Value};
+use crate::document;
 use crate::slot::Error;
 use crate::space::{DiskOwner, Space, transact};
 
 /// What becomes of a conflict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settle {
-    /// This side stands for all: `winner`, the number of a loser from 1 on, or a dot. What a home did not take is
-    /// written again.
+    /// This side stands for all: `winner`, the number of a loser from 1 on, `delete` where that is one of the sides, or a
+    /// dot. What a home did not take is written again.
     Pick(String),
-    /// This value does.
-    Value(Vec<u8>),
+    /// This value does; of a field or document it is JSON.
+    Value(Value),
     /// What the JSON objects of all sides changed, together.
     Merge,
     /// What lost goes.
     Discard,
 }
 
+/// What is written to settle one.
+#[derive(Clone)]
+enum Writing {
+    /// A value of a register, in place of all.
+    Value(Vec<u8>),
+    /// A value of a field, in place of all at it, above it and inside it.
+    Field(Json),
+    /// A document.
+    Document(BTreeMap<String, Json>),
+    /// The document is there with what is left of it.
+    Restore,
+    /// Nothing is.
+    Delete,
+    /// These writes go.
+    Discard(BTreeSet<Dot>),
+}
+
 /// Settles the conflict of this id. One that is not open any more is [`Error::Settled`].
 pub fn settle(space: &Space, id: &str, how: &Settle) -> Result<Settled, Error> {
     let mut found = None;
-    each(space, |view, candidate| {
-        if view.id(candidate) == id {
-            found = Some(match candidate {
-                Found::Siblings(contest) => Found::Siblings(contest.clone()),
-                Found::Item(item) => Found::Item(item.clone()),
-                Found::Name(name, names) => Found::Name(name.clone(), names.clone()),
-            });
-        }
-        Ok(found.is_none())
-    })?;
-    match found {
+    let mut snapshot = None;
+    each(
+        space,
+        |_| {},
+        |view, candidate| {
+            if view.id(candidate) == id {
+                found = Some(candidate.clone());
+                snapshot = Some(view.snapshot.clone());
+            }
+            Ok(found.is_none())
+        },
+    )?;
+    match found.zip(snapshot) {
         None => Err(Error::Settled { id: id.to_string() }),
-        Some(Found::Siblings(contest)) => siblings(space, id, contest, how),
-        Some(Found::Item(item)) => held_here(space, id, *item, how),
-        Some(Found::Name(..)) => Err(unsettled(
+        Some((Found::Contest(contest), snapshot)) => {
+            let asked = Asked { space, id, snapshot, contest };
+            asked.carry_out(how)
+        }
+        Some((Found::Item(item), _)) => held_here(space, id, *item, how),
+        Some((Found::Name(..), _)) => Err(unsettled(
             id,
             "two collections bear one name; move what is to stay from one to the other, key by key",
         )),
     }
 }
 
-fn siblings(space: &Space, id: &str, contest: Contest, how: &Settle) -> Result<Settled, Error> {
-    let (value, outcome) = match how {
-        Settle::Pick(pick) => (Some(value_of(space, chosen(id, &contest, pick)?)?), "picked"),
-        Settle::Value(value) => (Some(value.clone()), "edited"),
-        Settle::Merge => (Some(merged(space, id, &contest)?), "merged"),
-        Settle::Discard => (None, "discarded"),
-    };
-    let policy = contest.policy.to_string();
-    let (asked, named) = (id.to_string(), space.id);
-    let len = value.as_ref().map_or(0, Vec::len);
-    let place = contest.place;
-    let losers: BTreeSet<Dot> = contest.losers.iter().map(|loser| loser.dot).collect();
-    let committed = space.slot.call_blocking(len, move |owner: &mut DiskOwner, now: Time| {
-        transact(owner, now, |tx| {
-            // Whoever writes there meanwhile makes it another conflict, which nobody has looked at.
-            tx.read(place.coll, &place.key)?;
-            let now = tx.snapshot().contest(&place)?;
-            if now.is_none_or(|now| id_of_siblings(&named, &now) != asked) {
-                return Err(Error::Settled { id: asked.clone() });
-            }
-            match &value {
-                Some(value) => tx.resolve(place.coll, &place.key, value)?,
-                None => tx.discard(place.coll, &place.key, losers.clone())?,
-            }
-            Ok(())
-        })
-        .into()
-    })?;
-    space.metrics.settled(&policy, outcome);
-    Ok(settled(id, outcome, Some(committed.dot)))
+/// A contest that is to be settled, as it was found.
+struct Asked<'a> {
+    space: &'a Space,
+    id: &'a str,
+    snapshot: Snapshot<RealDisk>,
+    contest: Contest,
 }
 
-/// What only this device knows of: it is written again, or let go.
-fn held_here(space: &Space, id: &str, item: Item, how: &Settle) -> Result<Settled, Error> {
-    let outcome = match how {
-        Settle::Discard => "discarded",
-        Settle::Pick(_) if item.commit.is_some() => "rewritten",
-        Settle::Pick(_) => return Err(unsettled(id, "its effect lives on under another name: discard it")),
-        Settle::Value(_) | Settle::Merge => {
-            return Err(unsettled(id, "it is written again as it was (--pick 1), or discarded"));
-        }
-    };
-    let committed = space.slot.call_blocking(0, move |owner: &mut DiskOwner, now: Time| {
-        let mut work = || {
-            let committed = match outcome {
-                "rewritten" => Some(rewrite(owner, now, &item)?),
-                _ => None,
-            };
-            // After it: a crash between the two leaves the item, and nothing is lost.
-            owner.live()?.replica.discard(now, &BTreeSet::from([item.dot]))?;
-            Ok(committed)
+impl Asked<'_> {
+    fn carry_out(self, how: &Settle) -> Result<Settled, Error> {
+        let (writing, outcome) = match how {
+            Settle::Pick(pick) => (self.picked(pick)?, "picked"),
+            Settle::Value(value) => (self.edited(value)?, "edited"),
+            Settle::Merge => (self.merged()?, "merged"),
+            Settle::Discard => (self.discarded(), "discarded"),
         };
-        work().into()
-    })?;
-    space.metrics.settled("none", outcome);
-    Ok(settled(id, outcome, committed))
-}
+        let policy = self.contest.policy.to_string();
+        let (asked, of) = (self.id.to_string(), self.space.id);
+        let len = match &writing {
+            Writing::Value(value) => value.len(),
+            Writing::Field(json) => json.encode().len(),
+            _ => 64,
+        };
+        let Contest { place, policy: kind, .. } = self.contest;
+        let named = self.snapshot.contest_place(place.clone())?;
+        let committed = self.space.slot.call_blocking(len, move |owner: &mut DiskOwner, now: Time| {
+            transact(owner, now, |tx| {
+                // Whoever writes there meanwhile makes it another conflict, which nobody has looked at.
+                tx.depend(place.coll, &KeyRange::of(kind, &named.key));
+                let open = tx.snapshot().contests(&named)?;
+                if open.iter().all(|contest| id_of_contest(&of, contest) != asked) {
+                    return Err(Error::Settled { id: asked.clone() });
+                }
+                write(tx, &place, &writing)
+            })
+            .into()
+        })?;
+        self.space.metrics.settled(&policy, outcome);
+        Ok(settled(self.id, outcome, Some(committed.dot)))
+    }
 
-fn rewrite(owner: &mut DiskOwner, now: Time, item: &Item) -> Result<Dot, Error> {
-    let live = owner.live_to_write()?;
-    let mut transaction = live.replica.begin();
-    for mutation in item.commit.iter().flat_map(|commit| &commit.body().mutations) {
-        match &mutation.op {
-            Op::Put(payload) => {
-                let value = transaction.snapshot().value(payload)?;
-                transaction.put(mutation.coll, &mutation.key, &value)?;
+    fn is_of_documents(&self) -> bool {
+        self.contest.policy == Policy::Map
+    }
+
+    fn picked(&self, pick: &str) -> Result<Writing, Error> {
+        let Contest { kind, winner, losers, .. } = &self.contest;
+        let is_winner = pick == "winner" || pick == "0";
+        match kind {
+            ContestKind::Deleted => match pick {
+                "1" => Ok(Writing::Restore),
+                _ if is_winner || pick == "delete" => Ok(Writing::Delete),
+                _ => {
+                    Err(self
+                        .unsettled("its sides are `winner` or `delete`, and 1, what is left of the document"))
+                }
+            },
+            ContestKind::Revived => match pick {
+                "1" | "delete" => Ok(Writing::Delete),
+                _ if is_winner => Ok(Writing::Restore),
+                _ => Err(self.unsettled("its sides are `winner`, and 1 or `delete`")),
+            },
+            ContestKind::Replaced if is_winner => Ok(self.discarded()),
+            ContestKind::Siblings | ContestKind::Replaced => {
+                let by_number = || losers.get(pick.parse::<usize>().ok()?.checked_sub(1)?);
+                let by_dot = || {
+                    let dot: Dot = pick.parse().ok()?;
+                    winner.iter().chain(losers).find(|live| live.dot == dot)
+                };
+                let first = winner.as_ref().filter(|_| is_winner);
+                let live = first.or_else(by_number).or_else(by_dot).ok_or_else(|| {
+                    let count = losers.len();
+                    self.unsettled(&format!(
+                        "{pick:?} is none of its sides: `winner`, 1 to {count}, or a dot"
+                    ))
+                })?;
+                if *kind == ContestKind::Replaced && Some(live) == winner.as_ref() {
+                    return Ok(self.discarded());
+                }
+                let bytes = self.snapshot.value(&live.payload)?;
+                if !self.is_of_documents() {
+                    return Ok(Writing::Value(bytes));
+                }
+                let json =
+                    Json::decode(&bytes).map_err(|_| self.unsettled("that side is no value of a field"))?;
+                Ok(Writing::Field(json))
             }
-            Op::Delete => transaction.delete(mutation.coll, &mutation.key)?,
         }
     }
-    let committed = live.replica.commit(now, transaction, Class::Normal)?;
-    owner.committed(now, committed.dot);
-    owner.live()?.replica.flush()?;
-    Ok(committed.dot)
-}
 
-fn chosen<'a>(id: &str, contest: &'a Contest, pick: &str) -> Result<&'a Live, Error> {
-    if pick == "winner" || pick == "0" {
-        return Ok(&contest.winner);
+    fn edited(&self, value: &Value) -> Result<Writing, Error> {
+        if !self.is_of_documents() {
+            let bytes = value.to_bytes().ok_or_else(|| self.unsettled("the value is not base64"))?;
+            return Ok(Writing::Value(bytes));
+        }
+        self.written(json_of(value))
     }
-    let by_number = pick.parse().ok().and_then(|number: usize| contest.losers.get(number.checked_sub(1)?));
-    let by_dot = || {
-        let dot: Dot = pick.parse().ok()?;
-        [&contest.winner].into_iter().chain(&contest.losers).find(|live| live.dot == dot)
-    };
-    by_number.or_else(by_dot).ok_or_else(|| {
-        let count = contest.losers.len();
-        unsettled(id, &format!("{pick:?} is none of its sides: `winner`, 1 to {count}, or a dot"))
-    })
+
+    /// JSON in place of a field or of what is left of a document.
+    fn written(&self, json: JsonValue) -> Result<Writing, Error> {
+        let not_document = |why| Error::NotDocument { why };
+        if self.contest.document_is_gone() {
+            return Ok(Writing::Document(document::from_value(json).map_err(not_document)?));
+        }
+        Ok(Writing::Field(document::field_from(json).map_err(not_document)?))
+    }
+
+    fn discarded(&self) -> Writing {
+        match self.contest.kind {
+            ContestKind::Deleted => Writing::Delete,
+            ContestKind::Revived => Writing::Restore,
+            ContestKind::Siblings | ContestKind::Replaced => {
+                Writing::Discard(self.contest.losers.iter().map(|loser| loser.dot).collect())
+            }
+        }
+    }
+
+    fn merged(&self) -> Result<Writing, Error> {
+        if self.contest.kind != ContestKind::Siblings {
+            return Err(self.unsettled("there is nothing to merge: one side is no value of the same key"));
+        }
+        let no_ancestor = || self.unsettled("neither log nor archive has the write that all sides had seen");
+        let touch = ancestor(self.space, &self.contest)?.ok_or_else(no_ancestor)?;
+        let Op::Put(payload) = &touch.op else { return Err(no_ancestor()) };
+        let ancestor = match self.snapshot.value(payload) {
+            Err(replica::Error::NotLocal { .. }) => return Err(no_ancestor()),
+            bytes => self.json(&bytes?)?,
+        };
+        let sides = self.contest.winner.iter().chain(&self.contest.losers);
+        let sides = sides.map(|live| self.json(&self.snapshot.value(&live.payload)?));
+        let sides: Vec<JsonValue> = sides.collect::<Result<_, _>>()?;
+        let merged = merge::merge(&ancestor, &sides).map_err(|paths| {
+            self.unsettled(&format!("two sides changed {} differently", paths.join(", ")))
+        })?;
+        if self.is_of_documents() {
+            return self.written(merged);
+        }
+        Ok(Writing::Value(merged.to_string().into_bytes()))
+    }
+
+    /// A side as JSON.
+    fn json(&self, bytes: &[u8]) -> Result<JsonValue, Error> {
+        let not_json = || self.unsettled("not every side is JSON");
+        if self.is_of_documents() {
+            return Json::decode(bytes).map(document::to_json).map_err(|_| not_json());
+        }
+        serde_json::from_slice(bytes).map_err(|_| not_json())
+    }
+
+    fn unsettled(&self, reason: &str) -> Error {
+        unsettled(self.id, reason)
+    }
 }
 
-fn value_of(space: &Space, live: &Live) -> Result<Vec<u8>, Error> {
-    Ok(space.slot.snapshot_blocking()?.value(&live.payload)?)
+fn write(tx: &mut Transaction<RealDisk>, place: &Place, writing: &Writing) -> Result<(), Error> {
+    let Place { coll, key } = place;
+    match writing {
+        Writing::Value(value) => tx.resolve(*coll, key, value)?,
+        Writing::Field(json) => tx.resolve_field(*coll, key, json)?,
+        Writing::Document(fields) => tx.put_document(*coll, key, fields)?,
+        Writing::Restore => tx.restore(*coll, key)?,
+        Writing::Delete => tx.delete(*coll, key)?,
+        Writing::Discard(dots) => tx.discard(*coll, key, dots.clone())?,
+    }
+    Ok(())
 }
 
-fn merged(space: &Space, id: &str, contest: &Contest) -> Result<Vec<u8>, Error> {
-    let no_ancestor = || unsettled(id, "neither log nor archive has the write that all sides had seen");
-    let touch = ancestor(space, contest)?.ok_or_else(no_ancestor)?;
-    let Op::Put(payload) = &touch.op else { return Err(no_ancestor()) };
-    let snapshot = space.slot.snapshot_blocking()?;
-    let document = |payload: &crdt::Payload| {
-        let bytes = snapshot.value(payload)?;
-        serde_json::from_slice(&bytes).map_err(|_| unsettled(id, "not every side is JSON"))
-    };
-    let ancestor: serde_json::Value = match snapshot.value(payload) {
-        Err(replica::Error::NotLocal { .. }) => return Err(no_ancestor()),
-        _ => document(payload)?,
-    };
-    let sides = [&contest.winner].into_iter().chain(&contest.losers).map(|live| document(&live.payload));
-    let sides: Vec<serde_json::Value> = sides.collect::<Result<_, _>>()?;
-    let merged = merge::merge(&ancestor, &sides)
-        .map_err(|paths| unsettled(id, &format!("two sides changed {} differently", paths.join(", "))))?;
-    Ok(merged.to_string().into_bytes())
+/// A value as the JSON that it is shown as.
+fn json_of(value: &Value) -> JsonValue {
+    match value {
+        Value::Text(text) => text.as_str().into(),
+        Value::Bytes { base64 } => serde_json::json!({ "base64": base64 }),
+        Value::Json(json) => json.clone(),
+    }
 }
 
-fn unsettled(id: &str, reason: &str) -> Error {
+pub(super) fn unsettled(id: &str, reason: &str) -> Error {
     Error::Unsettled { id: id.to_string(), reason: reason.to_string() }
 }
 
-fn settled(id: &str, outcome: &str, dot: Option<Dot>) -> Settled {
+pub(super) fn settled(id: &str, outcome: &str, dot: Option<Dot>) -> Settled {
     Settled { id: id.to_string(), outcome: outcome.to_string(), dot: dot.map(|dot| dot.to_string()) }
 }

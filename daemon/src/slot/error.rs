@@ -71,6 +71,12 @@ pub enum Error {
         /// Why it stays open.
         reason: String,
     },
+    /// A collection in which writes never disagree.
+    #[error("a collection of policy `{policy}` has no conflicts")]
+    Peaceful {
+        /// Its policy.
+        policy: crdt::Policy,
+    },
     /// A value that is no document, where documents are kept.
     #[error("{why}")]
     NotDocument {

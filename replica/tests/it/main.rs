@@ -4,6 +4,7 @@ mod adoption;
 mod clocks;
 mod clones;
 mod collection;
+mod contests;
 mod convergence;
 mod copies;
 mod crashes;

@@ -26,7 +26,7 @@ impl Two {
     }
 
     pub(crate) fn with(manner: Manner) -> Two {
-        let space = Space::new(3);
+        let space = Space::new(4);
         let [mut home, mut a, b] = [0, 1, 2].map(|n| space.create(n, &MemoryDisk::new(n as u64)));
         let mut descriptor = Descriptor::new("things", manner.policy).unwrap();
         descriptor.params = manner.params();
@@ -46,6 +46,14 @@ impl Two {
         a.checkpoint(NOW).unwrap();
         b.checkpoint(NOW).unwrap();
         assert_eq!(roots(a), roots(b));
+    }
+
+    /// Writes bytes from a device that does not know the collection, and so not what they should be; their dot.
+    pub(crate) fn stranger(&mut self, coll: CollId, key: &[u8], bytes: &[u8]) -> crdt::Dot {
+        let mut stranger = self.space.create(3, &MemoryDisk::new(9));
+        let written = write(&mut stranger, |tx| tx.put(coll, key, bytes));
+        deliver_tail(NOW, &mut stranger, &mut self.a);
+        written.unwrap().dot
     }
 
     /// What both show at a name.

@@ -1,6 +1,6 @@
 //! What disagrees, and what is said about it.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Key, Value};
 
@@ -13,9 +13,12 @@ pub struct Conflict {
     pub space: String,
     /// The collection, where it is about one.
     pub collection: Option<String>,
-    /// The key, where it is about one.
+    /// The key, where it is about one; of a document its name.
     pub key: Option<Key>,
-    /// `siblings`, `name`, `rejected`, `orphaned`, `reissued` or `unconfirmed`.
+    /// The field of the document, where it is about one, as a JSON pointer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path: Option<String>,
+    /// `siblings`, `deleted`, `revived`, `replaced`, `name`, `rejected`, `orphaned`, `reissued` or `unconfirmed`.
     pub kind: String,
     /// How the collection is read.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -35,7 +38,7 @@ pub struct Conflict {
 /// One write of a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Side {
-    /// The value; a long one only where one conflict is shown, and null for a delete.
+    /// The value, of a field as JSON; a long one only where one conflict is shown, and null for a delete.
     pub value: Option<Value>,
     /// Bytes of the value.
     pub len: u64,
@@ -50,9 +53,12 @@ pub struct Side {
     /// Where, in an item of several writes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub collection: Option<String>,
-    /// Where, in an item of several writes.
+    /// Where, in an item of several writes; of a copy the name that it shows under.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub key: Option<Key>,
+    /// The field, where it is not that of the conflict.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path: Option<String>,
     /// How it differs from the winner, line by line; only where one conflict is shown, for text and JSON.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub diff: Option<String>,
@@ -62,15 +68,20 @@ pub struct Side {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Resolve {
-    /// `winner`, the number of a loser from 1 on, or a dot.
+    /// `winner`, the number of a loser from 1 on, `delete` where a delete is one of the sides, or a dot.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pick: Option<String>,
-    /// Another value in their place.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    /// Another value in their place; of a field as JSON.
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "given")]
     pub value: Option<Value>,
     /// JSON objects, merged field by field against the write that all had seen.
     #[serde(default)]
     pub merge: bool,
+}
+
+/// A value that is there, though it may be null: a field can be.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// The answer to resolving or discarding.

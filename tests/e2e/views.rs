@@ -1,0 +1,145 @@
+//! The inbox through the eyes of each policy: fields as JSON, documents that one deleted, copies under their names.
+
+use super::harness::{Daemon, Place, agree, home, joined};
+use serde_json::{Value, json};
+
+const THINGS: &str = "telemetry/things";
+
+/// Two devices with a collection of this policy.
+fn both(place: &Place, create: &[&str]) -> (Daemon, Daemon) {
+    let home = home(place);
+    home.ok(&[&["collection", "create", THINGS, "--policy"], create].concat());
+    let device = joined(place, "device", &home);
+    agree(&[&home, &device]);
+    (home, device)
+}
+
+/// What each does while they do not reach each other.
+fn apart(home: &Daemon, device: &Daemon, here: &[&[&str]], there: &[&[&str]]) {
+    device.ok(&["peer", "pause", "--all"]);
+    here.iter().for_each(|command| drop(home.ok(command)));
+    there.iter().for_each(|command| drop(device.ok(command)));
+    device.ok(&["peer", "resume", "--all"]);
+    agree(&[home, device]);
+}
+
+/// The conflicts of both, which are the same.
+#[track_caller]
+fn conflicts(daemons: [&Daemon; 2]) -> Vec<Value> {
+    let [mut one, mut other] = daemons.map(|daemon| {
+        let text = daemon.ok(&["conflicts", "telemetry", "--json"]);
+        text.lines().map(|line| serde_json::from_str(line).expect("a document")).collect::<Vec<Value>>()
+    });
+    assert_eq!(daemons[0].json(&["status"])["conflicts"]["open"], one.len());
+    for conflict in one.iter_mut().chain(&mut other) {
+        // Which of them wrote it is the one thing that differs.
+        let sides = ["winner", "losers"].map(|name| conflict[name].take());
+        let sides = sides.iter().flat_map(|side| side.as_array().cloned().unwrap_or(vec![side.clone()]));
+        let values: Vec<Value> =
+            sides.filter(|side| !side.is_null()).map(|side| side["value"].clone()).collect();
+        conflict["values"] = values.into();
+    }
+    assert_eq!(one, other);
+    one
+}
+
+fn id(conflict: &Value) -> &str {
+    conflict["id"].as_str().expect("an id")
+}
+
+#[track_caller]
+fn reads(daemons: [&Daemon; 2], key: &str, expected: Option<&str>) {
+    agree(&daemons);
+    for daemon in daemons {
+        assert_eq!(daemon.get(THINGS, key).as_deref(), expected);
+    }
+}
+
+#[test]
+fn fields_are_shown_and_settled_as_json() {
+    let place = Place::new("views-fields");
+    let (home, device) = both(&place, &["map"]);
+    let all = [&home, &device];
+    let put = |json: &'static str| ["put", THINGS, "t", json];
+    home.ok(&put(r#"{"title":"old","n":1,"tags":{"a":1}}"#));
+    agree(&all);
+    let there = put(r#"{"title":"sport","n":3,"tags":{"a":1,"c":1}}"#);
+    apart(&home, &device, &[&put(r#"{"title":"eco","n":2,"tags":{"a":1,"b":1}}"#)], &[&there]);
+
+    let open = conflicts(all);
+    let places: Vec<(&Value, &Value)> = open.iter().map(|one| (&one["key"], &one["path"])).collect();
+    assert_eq!(places, [(&json!("t"), &json!("/n")), (&json!("t"), &json!("/title"))]);
+    assert_eq!((&open[0]["kind"], &open[0]["values"]), (&json!("siblings"), &json!([3, 2])));
+    let [n, title] = [id(&open[0]), id(&open[1])];
+    let listed = home.ok(&["conflicts", "telemetry", "--key", "t"]);
+    assert!(listed.contains("telemetry/things t /title  \"sport\"  \"eco\""), "{listed}");
+    let shown = home.json(&["conflicts", "show", title]);
+    assert_eq!((&shown["ancestor"]["value"], shown["losers"][0]["diff"].is_string()), (&json!("old"), true));
+
+    assert_eq!(home.fails(2, &["resolve", title, "--value", "both"])["type"], "not-json");
+    home.ok(&["resolve", title, "--value", "\"both\""]);
+    device.ok(&["resolve", n, "--pick", "1"]);
+    reads(all, "t", Some(r#"{"n":2,"tags":{"a":1,"b":1,"c":1},"title":"both"}"#));
+    assert_eq!(conflicts(all), Vec::<Value>::new());
+
+    // One makes a value of what the other takes for an object.
+    apart(&home, &device, &[&put(r#"{"tags":{"a":7}}"#)], &[&put(r#"{"tags":null}"#)]);
+    let open = conflicts(all);
+    assert_eq!(open.len(), 1, "{open:?}");
+    assert_eq!((&open[0]["kind"], &open[0]["path"]), (&json!("replaced"), &json!("/tags/a")));
+    home.ok(&["resolve", id(&open[0]), "--pick", "1"]);
+    reads(all, "t", Some(r#"{"tags":{"a":7}}"#));
+    home.fails(4, &["discard", id(&open[0])]);
+}
+
+#[test]
+fn delete_against_an_edit_is_settled_either_way() {
+    let place = Place::new("views-delete");
+    let (home, device) = both(&place, &["map"]);
+    let all = [&home, &device];
+    let (old, new) = (r#"{"n":1,"same":true}"#, r#"{"n":2,"same":true}"#);
+    for key in ["restored", "purged", "edited"] {
+        home.ok(&["put", THINGS, key, old]);
+    }
+    agree(&all);
+    let keys = ["edited", "purged", "restored"];
+    let deletes = keys.map(|key| ["delete", THINGS, key]);
+    let edits = keys.map(|key| ["put", THINGS, key, new]);
+    let [deletes, edits] =
+        [deletes.each_ref().map(|c| &c[..]).to_vec(), edits.each_ref().map(|c| &c[..]).to_vec()];
+    apart(&home, &device, &deletes, &edits);
+    let open = conflicts(all);
+    let kinds: Vec<&Value> = open.iter().map(|one| &one["kind"]).collect();
+    assert_eq!(kinds, ["deleted"; 3]);
+    assert_eq!(open[2]["values"], json!([{ "n": 2 }]));
+    let listed = home.ok(&["conflicts"]);
+    assert!(listed.contains("telemetry/things restored  (deleted)  {\"n\":2}"), "{listed}");
+
+    device.ok(&["resolve", id(&open[0]), "--value", r#"{"n":3}"#]);
+    home.ok(&["discard", id(&open[1])]);
+    home.ok(&["resolve", id(&open[2]), "--pick", "1"]);
+    reads(all, "edited", Some(r#"{"n":3}"#));
+    reads(all, "purged", None);
+    reads(all, "restored", Some(r#"{"n":2}"#));
+    assert_eq!(conflicts(all), Vec::<Value>::new());
+}
+
+#[test]
+fn copies_have_their_names_and_what_merges_by_itself_has_no_conflicts() {
+    let place = Place::new("views-copies");
+    let (home, device) = both(&place, &["copies"]);
+    apart(&home, &device, &[&["put", THINGS, "k", "here"]], &[&["put", THINGS, "k", "there"]]);
+    let open = conflicts([&home, &device]);
+    let shown = home.json(&["conflicts", "show", id(&open[0])]);
+    let copy = shown["losers"][0]["key"].as_str().expect("a name");
+    assert!(copy.starts_with("k~conflict~"), "{copy}");
+    assert_eq!(home.get(THINGS, copy).as_deref(), Some("here"));
+    home.ok(&["resolve", id(&open[0]), "--pick", "1"]);
+    reads([&home, &device], "k", Some("here"));
+    assert_eq!(home.get(THINGS, copy), None);
+
+    home.ok(&["collection", "create", "telemetry/visits", "--policy", "g-counter"]);
+    let error = home.fails(2, &["conflicts", "telemetry", "--collection", "visits"]);
+    assert_eq!(error["type"], "wrong-verb");
+    assert!(error["message"].as_str().expect("text").contains("g-counter"), "{error}");
+}
