@@ -5,6 +5,7 @@
 
 pub mod copies;
 pub mod counter;
+mod ignored;
 pub mod json;
 mod laws;
 pub mod lww;
@@ -13,6 +14,7 @@ pub mod map;
 pub mod mv;
 pub mod set;
 
+pub use ignored::ignored;
 pub use json::Json;
 pub use lww::Live;
 pub use manner::{Deletes, Manner, Siblings};

@@ -8,6 +8,7 @@ use replica::Snapshot;
 
 use crate::api::types::Value;
 use crate::document;
+use crate::keytext::Key;
 use crate::slot::Error;
 
 /// The device that wrote, or `home`.
@@ -80,4 +81,17 @@ pub(crate) fn pointer(manner: &Manner, key: &[u8]) -> Option<String> {
     let (_, path) = map::split(key).filter(|(_, path)| manner.policy == Policy::Map && !path.is_empty())?;
     let step = |name: &String| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
     Some(path.iter().map(step).collect())
+}
+
+/// Where a key lies in what its name stands for: the field of a document, the element of a set.
+pub(crate) fn part(manner: &Manner, key: &[u8]) -> Option<String> {
+    match manner.policy {
+        Policy::Map => pointer(manner, key),
+        Policy::OrSet | Policy::GSet | Policy::TwoPhaseSet => {
+            let (_, element) = set::split(key)?;
+            // One part of a key that was read is a key again.
+            crdt::key::encode(&element).ok().map(|element| Key(element).to_string())
+        }
+        _ => None,
+    }
 }

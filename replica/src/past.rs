@@ -1,15 +1,16 @@
 //! What the log and the archive still hold of the past, read aside while the replica goes on.
 
-use crdt::{Commit, Dot, Hlc, Op};
+use std::collections::BTreeSet;
+
+use crdt::{CollId, Commit, Dot, Hlc, Mutation, Op};
 use disk::Disk;
 use wal::{Entry, Position};
 
-use crate::contest::Place;
 use crate::counted::{Counted, Rules};
 use crate::error::Error;
 use crate::folder::{ARCHIVE, WAL};
 use crate::replica::Replica;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{KeyRange, Snapshot};
 
 /// The commits that were visible when it was taken, as far back as their segments are kept.
 ///
@@ -27,6 +28,8 @@ pub struct Past<D: Disk> {
 /// What one commit did at a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touch {
+    /// The encoded key.
+    pub key: Vec<u8>,
     /// The commit.
     pub dot: Dot,
     /// When it was written.
@@ -53,16 +56,17 @@ impl<D: Disk> Past<D> {
         self.start.0
     }
 
-    /// Everything that is known to have been done at a key, in the order of the log, each commit once.
-    pub fn touches(&self, place: &Place) -> Result<Vec<Touch>, Error> {
+    /// Everything that is known to have been done in a range of keys, in the order of the log, each commit once a key.
+    pub fn touches(&self, coll: CollId, range: &KeyRange) -> Result<Vec<Touch>, Error> {
+        let mut seen: BTreeSet<(Dot, Vec<u8>)> = BTreeSet::new();
         let mut touches: Vec<Touch> = Vec::new();
         self.commits(|commit| {
             let dot = commit.dot();
-            let found = commit.body().mutations.iter().find(|m| m.coll == place.coll && m.key == place.key);
-            let Some(mutation) = found else { return };
-            if touches.iter().all(|touch| touch.dot != dot) {
-                let (op, supersedes) = (mutation.op.clone(), mutation.supersedes.clone());
-                touches.push(Touch { dot, hlc: commit.header().hlc, op, supersedes });
+            for mutation in commit.body().mutations.iter().filter(|m| m.coll == coll && range.has(&m.key)) {
+                if seen.insert((dot, mutation.key.clone())) {
+                    let Mutation { key, op, supersedes, .. } = mutation.clone();
+                    touches.push(Touch { key, dot, hlc: commit.header().hlc, op, supersedes });
+                }
             }
         })?;
         Ok(touches)

@@ -70,6 +70,11 @@ impl KeyRange {
         }
     }
 
+    /// Whether a key is in it.
+    pub fn has(&self, key: &[u8]) -> bool {
+        self.from.as_slice() <= key && self.to.as_ref().is_none_or(|to| key < to.as_slice())
+    }
+
     /// The same range without `key` and all before it: where an ascending scan goes on.
     #[must_use]
     pub fn after(mut self, key: &[u8]) -> Self {

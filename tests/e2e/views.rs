@@ -143,3 +143,71 @@ fn copies_have_their_names_and_what_merges_by_itself_has_no_conflicts() {
     assert_eq!(error["type"], "wrong-verb");
     assert!(error["message"].as_str().expect("text").contains("g-counter"), "{error}");
 }
+
+/// What `explain` tells of each write: its state, its part, its value.
+fn story(daemon: &Daemon, target: &str, key: &str) -> (Value, Vec<[Value; 3]>) {
+    let told = daemon.json(&["explain", target, key]);
+    let writes = told["writes"].as_array().expect("writes").clone();
+    let writes = writes.iter().map(|write| ["state", "part", "value"].map(|name| write[name].clone()));
+    let mut writes: Vec<[Value; 3]> = writes.collect();
+    writes.sort_by_key(|write| format!("{write:?}"));
+    (told["value"].clone(), writes)
+}
+
+#[test]
+fn a_key_is_explained_as_its_policy_reads_it() {
+    let place = Place::new("views-explain");
+    let (home, device) = both(&place, &["map"]);
+    let all = [&home, &device];
+    for (name, policy) in [("stock", "pn-counter"), ("tags", "or-set"), ("files", "copies")] {
+        home.ok(&["collection", "create", &format!("telemetry/{name}"), "--policy", policy]);
+    }
+    let [stock, tags, files] = ["telemetry/stock", "telemetry/tags", "telemetry/files"];
+    home.ok(&["put", THINGS, "t", r#"{"n":1,"m":1}"#]);
+    home.ok(&["add", tags, "s", "x"]);
+    agree(&all);
+    let (here, there) = (["incr", stock, "k", "10"], ["incr", stock, "k", "-4"]);
+    apart(&home, &device, &[&here, &here], &[&there]);
+    apart(&home, &device, &[&["remove", tags, "s", "x"]], &[&["add", tags, "s", "x"]]);
+    apart(&home, &device, &[&["put", files, "k", "here"]], &[&["put", files, "k", "there"]]);
+    let (here, there) = (["put", THINGS, "t", r#"{"n":2,"m":1}"#], ["put", THINGS, "t", r#"{"n":3,"m":1}"#]);
+    apart(&home, &device, &[&here], &[&there]);
+
+    for daemon in all {
+        let (value, writes) = story(daemon, stock, "k");
+        let live: Vec<_> =
+            writes.iter().filter(|[state, ..]| state == "shown").map(|[.., value]| value).collect();
+        assert_eq!((value, live.len()), (json!(16), 2), "{writes:?}");
+        assert!(live.contains(&&json!({ "plus": 20, "minus": 0 })), "{live:?}");
+
+        let (value, writes) = story(daemon, tags, "s");
+        assert_eq!(value, json!(["x"]));
+        let states: Vec<_> = writes.iter().map(|[state, part, _]| (state.as_str(), part.as_str())).collect();
+        let x = Some("x");
+        assert_eq!(states, [(Some("shown"), x), (Some("superseded"), x), (Some("superseded"), x)]);
+
+        let (value, writes) = story(daemon, files, "k");
+        assert_eq!(value, "there");
+        let copy = writes[0][1].as_str().or(writes[1][1].as_str()).expect("the name of a copy").to_owned();
+        assert_eq!((daemon.get(files, &copy).as_deref(), writes.len()), (Some("here"), 2));
+        assert_eq!(story(daemon, files, &copy).1, writes);
+
+        let (value, writes) = story(daemon, THINGS, "t");
+        assert_eq!(value, json!({ "m": 1, "n": 3 }));
+        let (n, m) = (json!("/n"), json!("/m"));
+        let expected = [
+            [json!("live"), n.clone(), json!(2)],
+            [json!("shown"), Value::Null, json!(true)],
+            [json!("shown"), m, json!(1)],
+            [json!("shown"), n.clone(), json!(3)],
+            [json!("superseded"), n, json!(1)],
+        ];
+        assert_eq!(writes, expected);
+    }
+    let text = home.ok(&["explain", THINGS, "t"]);
+    for part in ["reads {\"m\":1,\"n\":3}", "with 2 fields", "/n"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    home.ok(&["delete", THINGS, "t"]);
+    assert!(home.json(&["explain", THINGS, "t"])["why"].as_str().expect("text").contains("deleted it"));
+}

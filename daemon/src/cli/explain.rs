@@ -11,10 +11,12 @@ use crate::client::encode;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-What was superseded is told as far back as log and archive still hold the commits.
+What was superseded is told as far back as log and archive still hold the commits. Of a document or a set all of its
+fields or elements are told, or one of them by its tuple.
 
 Example:
-  strandline explain telemetry/notes greeting")]
+  strandline explain telemetry/notes greeting
+  strandline explain team/tasks '[\"t1\",\"title\"]' --tuple")]
 pub(crate) struct ExplainArguments {
     /// SPACE/COLLECTION
     target: Target,
@@ -35,11 +37,25 @@ pub(crate) async fn run(global: &Global, arguments: &ExplainArguments) -> Result
         return print_json(&explained);
     }
     print_line(&format!("{} {} ({})", arguments.target, explained.key, explained.policy))?;
+    if let Some(value) = &explained.value {
+        print_line(&format!("reads {}", value_text(value)))?;
+    }
     print_line(&format!("{}\n", explained.why))?;
-    let mut table = Table::new(&["STATE", "OP", "VALUE", "WRITTEN", "DEVICE", "DOT", "SUPERSEDED BY"]);
+    let has_parts = explained.writes.iter().any(|write| write.part.is_some());
+    let mut columns = vec!["STATE", "OP", "VALUE", "WRITTEN", "DEVICE", "DOT", "SUPERSEDED BY"];
+    if has_parts {
+        columns.insert(1, "AT");
+    }
+    let mut table = Table::new(&columns);
     for write in &explained.writes {
-        table.row(vec![
-            write.state.clone(),
+        let state = match &write.reason {
+            Some(reason) => format!("{}: {reason}", write.state),
+            None => write.state.clone(),
+        };
+        let part = has_parts.then(|| write.part.clone().unwrap_or_default());
+        let mut row = vec![state];
+        row.extend(part);
+        row.extend([
             write.op.clone(),
             write
                 .value
@@ -50,6 +66,7 @@ pub(crate) async fn run(global: &Global, arguments: &ExplainArguments) -> Result
             write.dot.clone(),
             write.superseded_by.join(" "),
         ]);
+        table.row(row);
     }
     table.print()
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crdt::{Dot, Op};
-use replica::{Contest, ContestKind, Touch};
+use replica::{Contest, ContestKind, KeyRange, Touch};
 
 use crate::slot::{Error, Turn};
 use crate::space::Space;
@@ -16,7 +16,7 @@ pub(super) fn ancestor(space: &Space, contest: &Contest) -> Result<Option<Touch>
     }
     let past =
         space.slot.call_blocking(0, |owner, _| Turn::Done(owner.live().map(|live| live.replica.past())))?;
-    let touches = past.touches(&contest.place)?;
+    let touches = past.touches(contest.place.coll, &KeyRange::key(&contest.place.key))?;
     let by_dot: BTreeMap<Dot, &Touch> = touches.iter().map(|touch| (touch.dot, touch)).collect();
     let seen_by = |side: Dot| {
         let mut seen = BTreeSet::new();

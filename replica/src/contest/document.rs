@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crdt::Element;
 use crdt::key;
 use crdt::view::lww::Live;
 use crdt::view::map::{self, Parts, Path, Value};
 use crdt::view::{Deletes, Json, Manner};
+use crdt::{CollId, Element};
 use disk::Disk;
 
 use super::{Contest, ContestKind, Place};
@@ -26,7 +26,7 @@ impl<D: Disk> Snapshot<D> {
         if !path.is_empty() {
             return Ok(Vec::new());
         }
-        let (parts, is_whole) = self.parts_here(place, &document)?;
+        let (parts, is_whole) = self.parts_here(place.coll, &document)?;
         if parts.marker.is_empty() {
             return Ok(gone(manner, place, &parts, is_whole).into_iter().collect());
         }
@@ -38,12 +38,12 @@ impl<D: Disk> Snapshot<D> {
     }
 
     /// What is alive of a document, and whether all of its values are here: one that is not counts as a value of its own.
-    fn parts_here(&self, place: &Place, document: &Element) -> Result<(Parts, bool), Error> {
+    pub fn parts_here(&self, coll: CollId, document: &Element) -> Result<(Parts, bool), Error> {
         let (mut parts, mut is_whole) = (Parts::default(), true);
         let Ok((from, to)) = key::range_of_tuple(std::slice::from_ref(document)) else {
             return Ok((parts, is_whole));
         };
-        for read in self.scan(place.coll, &KeyRange { from, to: Some(to) }, Order::Ascending)? {
+        for read in self.scan(coll, &KeyRange { from, to: Some(to) }, Order::Ascending)? {
             let read = read?;
             let Some((_, path)) = map::split(&read.key) else { continue };
             let live = [vec![read.winner], read.losers].concat();

@@ -15,6 +15,9 @@ pub struct Explained {
     pub key: Key,
     /// How the collection is read.
     pub policy: String,
+    /// What is read at the key; none where nothing is, or where it is a field or an element alone.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub value: Option<Value>,
     /// Why, in a sentence.
     pub why: String,
     /// Every write that is alive, or that log or archive still tell of, oldest first.
@@ -34,10 +37,17 @@ pub struct StoryWrite {
     pub hlc: u64,
     /// `put` or `delete`.
     pub op: String,
-    /// What was put, where it is still here.
+    /// Where in what the key names: the field of a document as a JSON pointer, the element of a set, the name of a copy.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub part: Option<String>,
+    /// What was put, where it is still here: of a counter the total of its writer, of a set whether the element is in it.
     pub value: Option<Value>,
-    /// `shown`, `live`, or `superseded`; a delete is never alive.
+    /// `shown`; alive and not shown as it is: `live`, `hidden` in a document that was deleted or behind a later value of
+    /// another shape, or `ignored`, since it is nothing that the policy knows; or `superseded`. A delete is never alive.
     pub state: String,
+    /// Why it is ignored, by every device alike.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
     /// The writes that it replaced, where the commit is still here.
     pub supersedes: Vec<String>,
     /// The writes that replaced it, where those commits are still here.
