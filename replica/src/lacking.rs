@@ -27,7 +27,8 @@ pub(crate) enum Order {
 /// an urgent commit that supersedes a less urgent dot drags that along. So each commit is ready on arrival.
 pub(crate) struct Lacking<'a, D: Disk> {
     replica: &'a Replica<D>,
-    /// How far the peer has each writer, or will have with what was taken.
+    /// How far the peer will have each writer that lacks something, with what was taken. All that is visible of the others,
+    /// it has.
     sent: BTreeMap<WriterId, u64>,
     order: Order,
     /// The next commit of each writer, with its class where that counts. An entry is stale once that commit was dragged
@@ -52,10 +53,16 @@ impl<'a, D: Disk> Lacking<'a, D> {
             waiting: BTreeMap::new(),
             next: None,
         };
+        // Both are in the order of the writers: one walk, since of many writers few have anything new.
+        let mut known = peer.iter().peekable();
         for (writer, tail) in replica.tail.writers() {
-            let has = peer.get(writer).copied().unwrap_or(0).max(tail.first() - 1);
-            lacking.sent.insert(*writer, has);
-            lacking.queue(writer);
+            while known.next_if(|(before, _)| *before < writer).is_some() {}
+            let known = known.next_if(|(at, _)| *at == writer).map_or(0, |(_, seq)| *seq);
+            let has = known.max(tail.first() - 1);
+            if tail.visible().is_some_and(|(visible, _)| has < visible) {
+                lacking.sent.insert(*writer, has);
+                lacking.queue(writer);
+            }
         }
         lacking
     }

@@ -58,6 +58,10 @@ impl<D: Disk> Store for Replica<D> {
         self.next_unit(peer, len_max).map_err(answer)
     }
 
+    fn tail_change(&self) -> u64 {
+        self.tail.change()
+    }
+
     fn accept(&mut self, now: Time, incoming: Incoming) -> Result<Accepted, Refusal> {
         self.accept_unit(now, incoming)
     }

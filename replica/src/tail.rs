@@ -20,6 +20,8 @@ pub(crate) struct Tail {
     fresh: Vec<WriterId>,
     commits: u64,
     bytes: u64,
+    /// Counts whatever may add to what a peer can be sent.
+    changes: u64,
 }
 
 /// A home's commit in the log.
@@ -114,6 +116,7 @@ impl WriterTail {
 impl Tail {
     /// Takes note of a commit appended at `place`.
     pub(crate) fn push(&mut self, dot: Dot, id: CommitId, place: Place) {
+        self.changes += 1;
         self.commits += 1;
         self.bytes += u64::from(place.len);
         if dot.writer.is_home() {
@@ -138,6 +141,7 @@ impl Tail {
 
     /// Takes note of a received seal appended at `position`.
     pub(crate) fn push_seal(&mut self, writer: &WriterId, seq: u64, position: Position) {
+        self.changes += 1;
         let Some(tail) = self.writers.get_mut(writer) else { return };
         if seq >= tail.first && tail.seals.back().is_none_or(|(sealed, _)| *sealed < seq) {
             tail.seals.push_back((seq, position));
@@ -147,6 +151,7 @@ impl Tail {
     /// Everything pushed so far is flushed, and so visible.
     pub(crate) fn show(&mut self) {
         for writer in std::mem::take(&mut self.fresh) {
+            self.changes += 1;
             let Some(tail) = self.writers.get_mut(&writer) else { continue };
             tail.visible = Some((tail.last(), tail.tip));
         }
@@ -263,6 +268,11 @@ impl Tail {
     /// Whether there are home commits that no Handle covers.
     pub(crate) fn has_uncovered_home(&self) -> bool {
         self.home_uncovered > 0
+    }
+
+    /// The number of the last change that may have added to what a peer can be sent.
+    pub(crate) fn change(&self) -> u64 {
+        self.changes
     }
 
     /// Commits above the base.

@@ -223,6 +223,11 @@ impl Session {
         self.end.is_some()
     }
 
+    /// How it ended, once it has.
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
     /// What is still said once the session is over: Bye, and before it what was decided, since that is owed even to a
     /// peer that this very decision put out.
     fn last_words(&mut self) -> Option<Frame> {

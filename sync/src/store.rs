@@ -48,6 +48,10 @@ pub trait Store {
         len_max: usize,
     ) -> Result<Outgoing, StoreError>;
 
+    /// The number of the last change of the tail that may have added to the answers of [`Store::next_commits`]: as long as
+    /// it is the same, a peer that lacked nothing lacks nothing.
+    fn tail_change(&self) -> u64;
+
     /// Validates a received unit whole and folds it into pending.
     ///
     /// It becomes visible, and so acknowledged, only with the owner's next flush. Commits already held are

@@ -52,6 +52,9 @@ pub(super) struct Sender {
     paused_until: Option<Time>,
     /// The last poll found nothing that the peer lacks.
     pub(super) is_drained: bool,
+    /// The change of the tail up to which the peer was found to lack nothing, while no writer was set back: what is polled
+    /// again and again does not look at every writer each time.
+    drained_at: Option<u64>,
 }
 
 /// One unit sent and not yet acknowledged.
@@ -76,6 +79,7 @@ impl Sender {
             pauses: 0,
             paused_until: None,
             is_drained: false,
+            drained_at: None,
         }
     }
 
@@ -104,6 +108,7 @@ impl Sender {
 
     /// The peer has said anew what it has.
     pub(super) fn forget_sent(&mut self) {
+        self.drained_at = None;
         self.sent.retain(|_, sent| *sent == u64::MAX);
         self.flying.clear();
         self.flying_len = 0;
@@ -114,6 +119,7 @@ impl Sender {
         if self.refused.contains_key(&writer) || self.held.contains(&writer) {
             return false;
         }
+        self.drained_at = None;
         let before = self.sent.insert(writer, seq);
         self.land(|flight| flight.ends.contains_key(&writer));
         before.is_some_and(|sent| sent > seq)
@@ -148,6 +154,7 @@ impl Sender {
     pub(super) fn release(&mut self, is_free: impl Fn(&WriterId) -> bool) {
         for writer in self.held.extract_if(.., |writer| is_free(writer)) {
             if !self.refused.contains_key(&writer) {
+                self.drained_at = None;
                 self.sent.remove(&writer);
             }
         }
@@ -158,6 +165,7 @@ impl Sender {
         let passes = |nack: &Nack| !matches!(nack.code, NackCode::BadSeal | NackCode::Invalid);
         for (writer, _) in self.refused.extract_if(.., |_, nack| passes(nack)) {
             if !self.held.contains(&writer) {
+                self.drained_at = None;
                 self.sent.remove(&writer);
             }
         }
@@ -243,8 +251,13 @@ impl Session {
         if !is_aligned || self.peer.mode == Mode::Tail || self.sender.is_held_back(&self.config) {
             return Ok(None);
         }
+        let change = store.tail_change();
+        if self.sender.drained_at == Some(change) {
+            return Ok(None);
+        }
         let outgoing = store.next_commits(&self.sender.sent, self.config.unit_len)?;
         self.sender.is_drained = outgoing.commits.is_empty();
+        self.sender.drained_at = self.sender.is_drained.then_some(change);
         if !self.sender.is_drained {
             self.sender.launch(outgoing, self.peer.takes_pieces())?;
         }

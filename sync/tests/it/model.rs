@@ -356,6 +356,10 @@ impl Store for Model {
         }
     }
 
+    fn tail_change(&self) -> u64 {
+        self.visible_len as u64
+    }
+
     fn next_commits(
         &mut self,
         peer: &BTreeMap<WriterId, u64>,

@@ -151,7 +151,7 @@ impl World {
             before.compare(&name, replica, &self.spaces[space].book)?;
         }
         if connection.sessions[end].is_closed() {
-            let reason = match connection.sessions[end].status(replica).end {
+            let reason = match connection.sessions[end].end() {
                 Some(end) => format!("{:?} said {:?}", end.by, end.code),
                 None => String::new(),
             };
