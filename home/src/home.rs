@@ -1,9 +1,10 @@
 //! `Home`: the role, as its owner holds it beside the replica.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crdt::view::Manner;
-use crdt::{CollId, Decoder, DeviceKey, Encoder, Handle, Time, derive, system};
+use crdt::{CollId, Decoder, DeviceId, DeviceKey, Encoder, Handle, Time, derive, system};
 use disk::Disk;
 use replica::{Backlog, HomeWrite, Replica};
 
@@ -76,6 +77,8 @@ pub struct Home {
     pub(crate) ahead: Option<Handle>,
     /// It was claimed, and no member has said since which base it has.
     pub(crate) is_unheard: bool,
+    /// Members that have said since this start that they hold nothing at all.
+    pub(crate) empty: BTreeSet<DeviceId>,
     /// The base for which it is known what its tail takes as ended.
     pub(crate) looked_at: u64,
     /// Whether the registry has been compared with the manifest since the start.
@@ -108,6 +111,7 @@ impl Home {
             in_doubt: None,
             ahead: None,
             is_unheard: replica.notes(UNHEARD_NOTE).is_some(),
+            empty: BTreeSet::new(),
             looked_at: 0,
             is_level: false,
             has_more_names: false,
@@ -168,8 +172,8 @@ impl Home {
         if self.duty == Duty::NotHome {
             return Err(Error::OffDuty { duty: self.duty });
         }
-        let me = replica.device().id();
-        let has_others = crate::members(&replica.snapshot())?.iter().any(|(device, _)| *device != me);
+        let has_others = !others(replica)?.is_empty();
+        self.empty.clear();
         self.is_unheard = members == Members::MayBeAhead && has_others;
         // With the claim or before it.
         replica.note(UNHEARD_NOTE, if self.is_unheard { b"1" } else { b"" })?;
@@ -191,7 +195,17 @@ impl Home {
 
     /// A device has said which base it has. One that the ring signed and that is newer than the base here was made here
     /// before a restore: until it is adopted, nothing is signed, or that version would have two Handles.
-    pub fn hear<D: Disk>(&mut self, replica: &Replica<D>, handle: &Handle) {
+    ///
+    /// One that holds nothing, since its folder was lost, shows no Handle of the ring, and says nothing of what another may
+    /// have. When all members that are known here have said so, there is nobody left to wait for.
+    pub fn hear<D: Disk>(&mut self, replica: &Replica<D>, from: &DeviceId, handle: &Handle) {
+        if self.is_unheard && handle.version == 0 {
+            self.empty.insert(*from);
+            // What cannot be read now is asked again when the next one is heard.
+            let is_nobody_left = others(replica).is_ok_and(|others| others.is_subset(&self.empty));
+            self.is_unheard = !is_nobody_left;
+            return;
+        }
         let is_newer = |known: &Handle| handle.version > known.version;
         let is_news = is_newer(replica.base()) && self.ahead.as_ref().is_none_or(is_newer);
         if (is_news || self.is_unheard) && replica.ring().verify(handle).is_ok() {
@@ -274,6 +288,12 @@ impl Home {
         let coming = u64::from(self.has_more_names) + u64::from(!replica.ended().is_empty());
         Uncovered { commits: uncovered.commits + coming, ..uncovered }
     }
+}
+
+/// The members beside this device.
+fn others<D: Disk>(replica: &Replica<D>) -> Result<BTreeSet<DeviceId>, Error> {
+    let (me, members) = (replica.device().id(), crate::members(&replica.snapshot())?);
+    Ok(members.into_iter().map(|(device, _)| device).filter(|device| *device != me).collect())
 }
 
 /// What no Handle covers at this replica.

@@ -135,8 +135,9 @@ impl Sessions {
     }
 
     /// The bases that peers opened with since the last time.
-    pub(super) fn heard(&mut self) -> Vec<Handle> {
-        self.entries.values_mut().filter_map(|entry| entry.session.poll_heard()).collect()
+    pub(super) fn heard(&mut self) -> Vec<(DeviceId, Handle)> {
+        let entries = self.entries.values_mut();
+        entries.filter_map(|entry| Some((entry.peer, entry.session.poll_heard()?))).collect()
     }
 
     /// Says goodbye on every session.

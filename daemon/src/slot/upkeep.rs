@@ -140,7 +140,7 @@ impl<D: Disk> Owner<D> {
     fn keep_home(&mut self, now: Time) {
         let Some((live, sessions, _, upkeep)) = self.parts() else { return };
         let Live { replica, home: Some(home), registry } = live else { return };
-        sessions.heard().iter().for_each(|handle| home.hear(replica, handle));
+        sessions.heard().iter().for_each(|(peer, handle)| home.hear(replica, peer, handle));
         if upkeep.is_checkpointing {
             // Its end is a turn, which asks again; a time that has passed would keep the timer running until then.
             upkeep.home = None;

@@ -66,12 +66,12 @@ fn a_claimed_backup_signs_nothing_before_a_member_has_said_which_version_it_has(
         assert_eq!(home.due(NOW, &backup.replica), None);
         let mut forged = newest.clone();
         forged.data_root[0] ^= 1;
-        home.hear(&backup.replica, &forged);
+        home.hear(&backup.replica, &device.key.id(), &forged);
         assert!(home.is_unheard(), "anybody can say anything");
         backup = backup.crash();
         home = open_home(&mut backup, fingerprint("restored"), &mut registry);
     }
-    home.hear(&backup.replica, &newest);
+    home.hear(&backup.replica, &device.key.id(), &newest);
     let behind = home.batch(&mut backup.replica, NOW, &mut registry);
     assert!(matches!(behind, Err(Error::Behind { .. })), "{behind:?}");
     meet(NOW, &mut device, &mut backup);
@@ -83,6 +83,27 @@ fn a_claimed_backup_signs_nothing_before_a_member_has_said_which_version_it_has(
         !open_home(&mut backup, fingerprint("restored"), &mut registry).is_unheard(),
         "heard once is enough"
     );
+}
+
+#[test]
+fn a_claimed_backup_waits_for_a_member_that_has_something_unless_all_have_lost_everything() {
+    let mut owner = Owner::found();
+    let (phone, laptop) = (owner.join("phone"), owner.join("laptop"));
+    let mut backup =
+        crate::world::Device::open("owner", owner.device.disk.copy(), owner.device.key.clone(), 7);
+    let mut home = open_home(&mut backup, fingerprint("restored"), &mut owner.registry);
+    home.claim(&mut backup.replica, NOW, Members::MayBeAhead).unwrap();
+    backup.put(NOW, "after", "1");
+
+    let nothing = crate::world::Device::stranger("laptop", backup.replica.genesis()).replica.base().clone();
+    let somebody = DeviceKey::from_seed(seed("somebody")).id();
+    for said_by in [laptop.key.id(), laptop.key.id(), somebody] {
+        home.hear(&backup.replica, &said_by, &nothing);
+        let refused = home.batch(&mut backup.replica, NOW, &mut owner.registry);
+        assert!(matches!(refused, Err(Error::Unheard)), "the phone may be ahead: {refused:?}");
+    }
+    home.hear(&backup.replica, &phone.key.id(), &nothing);
+    assert!(home.batch(&mut backup.replica, NOW, &mut owner.registry).unwrap().is_some());
 }
 
 #[test]

@@ -197,9 +197,9 @@ fn a_restored_home_that_hears_of_a_newer_handle_of_its_own_signs_nothing_before_
     owner.device.put(NOW, "c", "1");
     let mut forged = device.replica.base().clone();
     forged.version += 5;
-    owner.home.hear(&owner.device.replica, &forged);
+    owner.home.hear(&owner.device.replica, &device.key.id(), &forged);
     let heard = device.replica.base().clone();
-    owner.home.hear(&owner.device.replica, &heard);
+    owner.home.hear(&owner.device.replica, &device.key.id(), &heard);
     let behind = owner.home.batch(&mut owner.device.replica, NOW, &mut owner.registry);
     assert!(matches!(&behind, Err(Error::Behind { handle }) if **handle == heard), "{behind:?}");
     meet(NOW, &mut owner.device, &mut device);

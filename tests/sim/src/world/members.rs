@@ -140,7 +140,7 @@ impl World {
         let now = self.machines[machine].time(self.now);
         let copy = self.machines[machine].copies.get_mut(&space).expect("it has the space");
         if let (Some(home), Some(replica), Some(handle)) = (&mut copy.home, &copy.replica, heard) {
-            home.hear(replica, &handle);
+            home.hear(replica, &from, &handle);
         }
         let has_asked = !asked.is_empty();
         for proposal in asked {
