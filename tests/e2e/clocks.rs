@@ -1,40 +1,24 @@
-//! A device whose clock is a year ahead, with the system's own clock behind a library that lies.
+//! Devices whose clocks are wrong, with the system's own clock behind a library that lies.
 
-use std::path::PathBuf;
-use std::process::Command;
+use super::harness::{Daemon, Place, agree, home, join, joined, run, siblings};
+use super::liar::{Liar, YEAR};
 
-use super::harness::{Daemon, Place, agree, home, join, joined, siblings};
-
-/// Answers every question for the wall clock with a year more. Other clocks stay true.
-const LIAR: &str = r#"
-#define _GNU_SOURCE
-#include <time.h>
-#include <unistd.h>
-#include <sys/syscall.h>
-int clock_gettime(clockid_t id, struct timespec *at) {
-    long result = syscall(SYS_clock_gettime, id, at);
-    if (result == 0 && id == CLOCK_REALTIME) at->tv_sec += 365L * 86400;
-    return (int)result;
-}
-"#;
-
-fn liar(place: &Place) -> Option<PathBuf> {
-    let source = place.file("liar.c", LIAR);
-    let library = place.path("liar.so");
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
-    built.is_ok_and(|status| status.success()).then_some(library)
+/// What `doctor` finds about the clock, with its level.
+fn diagnosis(daemon: &Daemon) -> (String, String) {
+    let text = String::from_utf8(run(daemon.data(), &["doctor", "--json"]).stdout).expect("text");
+    let findings = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    let clock = findings.into_iter().find(|finding| finding["area"] == "clock").expect("a line on the clock");
+    let text = |name: &str| clock[name].as_str().expect("text").to_string();
+    (text("level"), text("finding"))
 }
 
 #[test]
 fn an_overwrite_wins_over_a_clock_a_year_ahead() {
     let place = Place::new("clock");
-    let Some(liar) = liar(&place) else {
-        eprintln!("NOTE: no C compiler here, so no clock can be moved; this test did nothing");
-        return;
-    };
+    let liar = Liar::new(&place);
     let home = home(&place);
-    let preload = liar.to_str().expect("a path that is text");
-    let ahead = Daemon::with_environment(&place, "ahead", &[("LD_PRELOAD", preload)]);
+    let ahead = liar.daemon(&place, "ahead");
+    liar.set("ahead", YEAR);
     join(&ahead, &home);
     let device = joined(&place, "device", &home);
     ahead.ok(&["put", "telemetry/readings", "k", "from the future"]);
@@ -47,5 +31,55 @@ fn an_overwrite_wins_over_a_clock_a_year_ahead() {
     agree(&[&home, &ahead, &device]);
     for daemon in [&home, &ahead, &device] {
         assert_eq!(siblings(daemon, "telemetry/readings", "k")[0], "overwritten");
+    }
+}
+
+#[test]
+fn a_clock_in_1970_loses_nothing_and_the_doctor_says_so() {
+    let place = Place::new("no-rtc");
+    let liar = Liar::new(&place);
+    let home = home(&place);
+    let device = liar.daemon(&place, "device");
+    liar.date("device", "1970-01-01");
+    join(&device, &home);
+    agree(&[&home, &device]);
+    assert_eq!(diagnosis(&home).0, "ok");
+    let (level, finding) = diagnosis(&device);
+    assert_eq!(level, "error", "{finding}");
+
+    device.ok(&["peer", "pause", "--all"]);
+    home.ok(&["put", "telemetry/readings", "k", "in time"]);
+    device.ok(&["put", "telemetry/readings", "k", "out of time"]);
+    device.ok(&["peer", "resume", "--all"]);
+    agree(&[&home, &device]);
+    for daemon in [&home, &device] {
+        assert_eq!(siblings(daemon, "telemetry/readings", "k"), ["in time", "out of time"]);
+    }
+    device.ok(&["put", "telemetry/readings", "k", "seen and replaced"]);
+    agree(&[&home, &device]);
+    assert_eq!(siblings(&home, "telemetry/readings", "k"), ["seen and replaced"]);
+}
+
+#[test]
+fn a_clock_that_leaps_back_under_a_daemon_keeps_the_order_of_its_writes() {
+    let place = Place::new("leap");
+    let liar = Liar::new(&place);
+    let home = home(&place);
+    let device = liar.daemon(&place, "device");
+    liar.set("device", YEAR);
+    join(&device, &home);
+    device.ok(&["put", "telemetry/readings", "k", "first"]);
+    device.ok(&["put", "telemetry/readings", "other", "first"]);
+    agree(&[&home, &device]);
+    let (level, finding) = diagnosis(&home);
+    assert_eq!(level, "warning", "{finding}");
+
+    liar.set("device", -YEAR);
+    device.ok(&["put", "telemetry/readings", "k", "second"]);
+    device.ok(&["delete", "telemetry/readings", "other"]);
+    agree(&[&home, &device]);
+    for daemon in [&home, &device] {
+        assert_eq!(siblings(daemon, "telemetry/readings", "k"), ["second"]);
+        assert_eq!(daemon.get("telemetry/readings", "other"), None, "a delete does not come back");
     }
 }

@@ -81,7 +81,12 @@ impl Connection {
 
     /// The headers of a GET, in lower case names, and its body, whatever its length is said by.
     pub(crate) fn stream(&mut self, path: &str) -> io::Result<(Vec<String>, String)> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n\r\n");
+        self.stream_with(path, "accept: */*\r\n")
+    }
+
+    /// With these headers, each ended by a line break.
+    pub(crate) fn stream_with(&mut self, path: &str, headers: &str) -> io::Result<(Vec<String>, String)> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
         self.stream.get_mut().write_all(request.as_bytes())?;
         let mut headers = Vec::new();
         loop {

@@ -11,6 +11,7 @@ mod imports;
 mod inbox;
 mod kills;
 mod ledger;
+mod liar;
 mod manual;
 mod meeting;
 mod membership;

@@ -1,7 +1,8 @@
 //! The examples of the manual, run as they stand there: each command on the daemon it names, each answer compared.
 //!
-//! In a block marked `console`, a line `NAME $ strandline …` is a command, and what follows it is its answer. Ids and times
-//! differ from run to run, so two words that both look like one count as equal. `STRANDLINE_BLESS=1` writes what was answered
+//! In a block marked `console`, a line `NAME $ strandline …` is a command, and what follows it is its answer; `date --set` and
+//! `timedatectl set-ntp true` move the clock of that daemon. Ids, times
+//! and cursors differ from run to run, so two words that both look like one count as equal. `STRANDLINE_BLESS=1` writes what was answered
 //! into the page instead; look at the difference before it is committed.
 
 use std::collections::BTreeMap;
@@ -9,12 +10,14 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use super::harness::{Daemon, Place, agree_on, run};
+use super::liar::Liar;
 use super::tidy;
 
 /// A page with its daemons.
 struct Page<'a> {
     path: PathBuf,
     daemons: BTreeMap<&'a str, Daemon>,
+    liar: Liar,
     /// A link is cut: nobody waits for what it would bring.
     is_apart: bool,
 }
@@ -23,7 +26,20 @@ impl Page<'_> {
     /// Runs a command and returns its answer as the page shows it.
     fn answer(&mut self, name: &str, command: &str) -> String {
         let words = words(command);
-        let arguments: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+        let (program, arguments) = words.split_first().expect("a command");
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        match (program.as_str(), arguments.as_slice()) {
+            ("strandline", _) => {}
+            ("date", ["--set", text]) => {
+                self.liar.date(name, text);
+                return String::new();
+            }
+            ("timedatectl", ["set-ntp", "true"]) => {
+                self.liar.set(name, 0);
+                return String::new();
+            }
+            _ => panic!("nobody here runs {command}"),
+        }
         let is_link = arguments.starts_with(&["peer"]);
         // Before they part and after they have met again: what was written has arrived everywhere.
         if !self.is_apart && (!is_link || arguments.contains(&"pause")) {
@@ -36,7 +52,8 @@ impl Page<'_> {
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8(text)
             .expect("text")
-            .replace(&format!(" --data {}", daemon.data().display()), "");
+            .replace(&format!(" --data {}", daemon.data().display()), "")
+            .replace(&daemon.data().display().to_string(), &format!("/var/lib/{name}"));
         match output.status.code() {
             Some(0) => text,
             code => format!("{text}exit code {}\n", code.expect("it ended by itself")),
@@ -48,13 +65,13 @@ impl Page<'_> {
         let mut played = String::new();
         let mut is_console = false;
         for line in text.lines() {
-            let command = line.split_once("$ strandline").filter(|_| is_console);
+            let command = line.split_once(" $ ").filter(|_| is_console);
             if line.starts_with("```") {
                 is_console = line == "```console";
             }
             match command {
-                Some((name, rest)) => {
-                    let answer = self.answer(name.trim(), &format!("strandline{rest}"));
+                Some((name, command)) => {
+                    let answer = self.answer(name, command);
                     writeln!(played, "{line}\n{answer}").expect("a string takes anything");
                     played.truncate(played.trim_end().len());
                     played.push('\n');
@@ -112,19 +129,34 @@ fn words(command: &str) -> Vec<String> {
     words
 }
 
-/// Whether two lines differ in ids and times only.
+/// Whether two lines differ in ids, times, cursors and free space only.
 fn is_alike(a: &str, b: &str) -> bool {
-    a == b || a.split_whitespace().map(masked).eq(b.split_whitespace().map(masked))
+    a == b || masked(a) == masked(b)
 }
 
-/// A word with its ids and its time as their kind alone.
-fn masked(word: &str) -> String {
-    let is_time =
-        word.len() >= 20 && word.as_bytes()[10] == b'T' && word.trim_end_matches('"').ends_with('Z');
-    if is_time {
+/// The words of a line, with what differs from run to run as its kind alone.
+fn masked(line: &str) -> Vec<String> {
+    let words = line.split(|char: char| char.is_whitespace() || char == '"').filter(|word| !word.is_empty());
+    let mut words: Vec<String> = words.map(masked_word).collect();
+    for n in 1..words.len() {
+        if words[n] == "MiB" {
+            words[n - 1] = "SIZE".into();
+        }
+    }
+    words
+}
+
+fn masked_word(word: &str) -> String {
+    if word.len() >= 20 && word.as_bytes()[10] == b'T' && word.ends_with('Z') {
         return "TIME".into();
     }
     let is_id = |part: &str| part.len() >= 8 && part.chars().all(|char| char.is_ascii_hexdigit());
+    match word.split_once('-') {
+        Some((id, place)) if is_id(id) && place.chars().all(|char| char == '-' || char.is_ascii_digit()) => {
+            return "CURSOR".into();
+        }
+        _ => {}
+    }
     let parts = word.split_inclusive(|char: char| !char.is_ascii_alphanumeric());
     let parts = parts.map(|part| match part.trim_end_matches(|char: char| !char.is_ascii_alphanumeric()) {
         id if is_id(id) => part.replace(id, "ID"),
@@ -133,30 +165,35 @@ fn masked(word: &str) -> String {
     parts.collect()
 }
 
-fn page(name: &str) -> PathBuf {
-    tidy::root().join("docs/manual").join(name)
-}
-
-/// A daemon of each name; the first one is the home of the space `team`, and the others have joined it.
-fn daemons<'a>(place: &Place, names: &[&'a str]) -> BTreeMap<&'a str, Daemon> {
-    let mut daemons: BTreeMap<&str, Daemon> = BTreeMap::new();
-    for name in names {
-        daemons.insert(name, Daemon::new(place, name));
-    }
-    let home = &daemons[names[0]];
+/// Plays a page: the first daemon is the home of the space `team`, and the others have joined it.
+fn check(name: &str, machines: &[&str]) {
+    let place = Place::new(name);
+    let liar = Liar::new(&place);
+    let daemons: BTreeMap<&str, Daemon> =
+        machines.iter().map(|name| (*name, liar.daemon(&place, name))).collect();
+    let home = &daemons[machines[0]];
     home.ok(&["space", "create", "team"]);
-    for name in &names[1..] {
+    for name in &machines[1..] {
         let ticket = home.ok(&["space", "invite", "team"]);
         daemons[name].ok(&["space", "join", ticket.trim()]);
     }
-    daemons
+    let path = tidy::root().join("docs/manual").join(name);
+    Page { path, daemons, liar, is_apart: false }.check();
 }
 
 #[test]
 fn every_policy_does_what_the_manual_shows() {
-    let place = Place::new("manual");
-    let daemons = daemons(&place, &["hub", "phone", "laptop"]);
-    Page { path: page("conflicts.md"), daemons, is_apart: false }.check();
+    check("conflicts.md", &["hub", "phone", "laptop"]);
+}
+
+#[test]
+fn wrong_clocks_do_what_the_manual_shows() {
+    check("clocks.md", &["hub", "phone", "laptop"]);
+}
+
+#[test]
+fn the_feed_does_what_the_manual_shows() {
+    check("changes.md", &["hub", "phone"]);
 }
 
 #[test]
@@ -169,4 +206,7 @@ fn words_are_those_of_a_shell_and_ids_alone_may_differ() {
     assert!(!is_alike("at 0a1b2c3d:4 wins", "at 0a1b2c3d:5 wins"));
     assert!(is_alike("lost  2026-11-28T08:12:20.472000Z", "lost  2031-01-02T03:04:05.000000Z"));
     assert!(!is_alike("one", "two"));
+    assert!(is_alike("\"cursor\":\"50df580f-0-1971\"", "\"cursor\":\"00000000-1-7\""));
+    assert!(is_alike("ok disk 16379 MiB are free", "ok disk 2 MiB are free"));
+    assert!(!is_alike("16379 rows", "2 rows"));
 }

@@ -118,6 +118,44 @@ fn who_follows_is_told_at_once_and_told_of_conflicts() {
     assert!(asked.elapsed().as_secs() < 4, "who follows does not keep a daemon from ending");
 }
 
+/// The id and the event of each server-sent event.
+fn server_sent(body: &str) -> Vec<(String, Value)> {
+    let blocks = body.split("\n\n").filter(|block| !block.is_empty());
+    let read = |block: &str| {
+        let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_string);
+        let data: Value = serde_json::from_str(&field("data: ").expect("data")).expect("JSON in one line");
+        assert_eq!(field("event: ").as_deref(), data["type"].as_str(), "{block}");
+        (field("id: ").expect("an id"), data)
+    };
+    blocks.map(read).collect()
+}
+
+#[test]
+fn a_browser_is_told_in_its_own_form_and_goes_on_where_it_was() {
+    let place = Place::new("server-sent");
+    let home = home(&place);
+    for value in ["1", "2", "3"] {
+        home.ok(&["put", "telemetry/readings", "k", value]);
+    }
+    let mut connection = Connection::open(home.data()).expect("a connection");
+    let mut ask = |headers: &str| {
+        let path = "/v1/spaces/telemetry/changes?from=oldest&collection=readings";
+        let headers = format!("accept: text/event-stream\r\n{headers}");
+        let (headers, body) = connection.stream_with(path, &headers).expect("an answer");
+        assert_eq!(header(&headers, "content-type"), "text/event-stream");
+        server_sent(&body)
+    };
+    let all = ask("");
+    assert_eq!(
+        all.iter().map(|(_, event)| event.clone()).collect::<Vec<_>>(),
+        told(&home, &["--from", "oldest"])
+    );
+    assert_eq!(all.len(), 3);
+    assert!(all.iter().all(|(id, event)| event["cursor"] == id.as_str()), "{all:?}");
+    let again = ask(&format!("last-event-id: {}\r\n", all[0].0));
+    assert_eq!(again, all[1..], "the header of who comes back counts more than the address");
+}
+
 #[test]
 fn a_transaction_counts_only_while_what_it_read_is_so() {
     let place = Place::new("transact");

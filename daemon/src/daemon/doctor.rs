@@ -1,21 +1,17 @@
 //! What is wrong with this device, and what to do about it: a finding and its cure each.
 
+mod skew;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, getrlimit};
-use sync::Store;
 
 use super::Daemon;
-use super::describe::PLAUSIBLE_MS;
 use crate::api::types::{Finding, Peer, Space, Status};
 use crate::clock;
 use crate::identity;
-use crate::slot::Turn;
-
-/// A time that is so far ahead of this clock was made under a wrong one, its own or this one.
-const SKEW_MS: u64 = 5 * 60 * 1_000;
 
 /// Less than this is left on a disk that is nearly full.
 const FREE_MIN: u64 = 256 << 20;
@@ -28,7 +24,8 @@ impl Daemon {
     pub(crate) async fn findings(&self) -> Vec<Finding> {
         let status = self.status().await;
         let mut findings = Vec::new();
-        self.clock(&mut findings).await;
+        findings
+            .extend(skew::findings(&self.spaces.all(), self.spaces.identity().device(), clock::now()).await);
         permissions(self.spaces.data(), &mut findings);
         disk(&status, &mut findings);
         self.limits(&status, &mut findings);
@@ -37,43 +34,6 @@ impl Daemon {
         let rank = |finding: &Finding| ["error", "warning", "ok"].iter().position(|l| *l == finding.level);
         findings.sort_by_key(rank);
         findings
-    }
-
-    async fn clock(&self, findings: &mut Vec<Finding>) {
-        let before = findings.len();
-        let now = clock::now().0;
-        if now <= PLAUSIBLE_MS {
-            findings.push(error(
-                "clock",
-                "the clock shows a time before this program was made: writes of this device look old and lose",
-                "set it, or let NTP set it: timedatectl set-ntp true",
-            ));
-        }
-        for space in self.spaces.all() {
-            let newest = space.slot.call(0, |owner, _| {
-                Turn::Done(owner.live().and_then(|live| {
-                    let snapshot = live.replica.snapshot();
-                    let mut newest = live.replica.base().hlc;
-                    for (writer, _, _) in live.replica.tail() {
-                        newest = newest.max(snapshot.tip(&writer)?.map_or(newest, |tip| tip.hlc));
-                    }
-                    Ok(newest)
-                }))
-            });
-            // A space that is not open has a line of its own.
-            let Ok(newest) = newest.await else { continue };
-            let ahead = newest.time().0.saturating_sub(now);
-            if ahead > SKEW_MS {
-                findings.push(warning(
-                    "clock",
-                    format!("space {} has writes {} s ahead of this clock", space.name, ahead / 1_000),
-                    "compare the clocks of its devices; a later write still replaces what it has seen",
-                ));
-            }
-        }
-        if findings.len() == before {
-            findings.push(ok("clock", "plausible: no space disagrees with it".to_string()));
-        }
     }
 
     fn limits(&self, status: &Status, findings: &mut Vec<Finding>) {
