@@ -14,6 +14,8 @@ pub mod genesis;
 pub mod handle;
 pub mod id;
 pub mod key;
+#[cfg(feature = "crdts")]
+pub mod lattice;
 #[cfg(test)]
 mod laws;
 pub mod proposal;

@@ -1,6 +1,5 @@
 //! What other implementations have to agree with: frozen bytes, and a second reader for them.
 
-mod differential;
 mod golden;
 mod second_reader;
 mod vectors;

@@ -10,6 +10,7 @@ mod copies;
 mod crashes;
 mod cuts;
 mod damage;
+mod differential;
 mod documents;
 mod drops;
 mod feed;

@@ -1,0 +1,291 @@
+//! Laws that hold for every type of the crate `crdts`, held against theirs and against ours alike.
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crdt::commit::{Body, Header, Open};
+use crdt::lattice::State;
+use crdt::view::counter::Total;
+use crdt::view::lww::{Losers, supersedes_delete, supersedes_put};
+use crdt::view::mv::Context;
+use crdt::view::set::ADDED;
+use crdt::view::{Live, Manner, Shown, show};
+use crdt::{
+    Class, CollId, Commit, CommitId, Descriptor, DeviceId, Dot, Hlc, Mutation, Op, Payload, Policy, SpaceId,
+    WriterId, key,
+};
+use crdts::{CmRDT, CvRDT, GCounter, GSet, MVReg, Orswot, PNCounter};
+
+const REPLICAS: usize = 3;
+const HISTORIES: u64 = 400;
+const STEPS: u64 = 20;
+
+/// Numbers that a seed decides.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// A type under the laws: what it is and what its replicas write.
+trait Subject {
+    type Op: Clone;
+    type State: Clone
+        + Default
+        + PartialEq
+        + Debug
+        + CvRDT<Validation: Error>
+        + CmRDT<Op = Self::Op, Validation: Error>;
+
+    /// What replica `at` does next.
+    fn write(dice: &mut Dice, at: usize, state: &Self::State) -> Self::Op;
+}
+
+/// Some replicas that wrote and heard of each other, each with the operations it made.
+struct Lived<S: Subject> {
+    states: Vec<S::State>,
+    made: Vec<Vec<S::Op>>,
+}
+
+fn live<S: Subject>(seed: u64) -> Lived<S> {
+    let mut dice = Dice(seed);
+    let mut lived =
+        Lived::<S> { states: vec![S::State::default(); REPLICAS], made: vec![Vec::new(); REPLICAS] };
+    for _ in 0..STEPS {
+        let at = dice.below(REPLICAS as u64) as usize;
+        let from = dice.below(REPLICAS as u64) as usize;
+        if dice.below(3) == 0 && from != at {
+            let other = lived.states[from].clone();
+            lived.states[at].validate_merge(&other).expect("an honest history");
+            lived.states[at].merge(other);
+        } else {
+            let op = S::write(&mut dice, at, &lived.states[at]);
+            lived.states[at].validate_op(&op).expect("an honest operation");
+            lived.states[at].apply(op.clone());
+            lived.made[at].push(op);
+        }
+    }
+    lived
+}
+
+fn merged<S: Subject>(states: &[&S::State]) -> S::State {
+    let mut merged = S::State::default();
+    states.iter().for_each(|state| merged.merge((*state).clone()));
+    merged
+}
+
+fn laws<S: Subject>(name: &str) {
+    for seed in 0..HISTORIES {
+        let Lived { states, made } = live::<S>(seed);
+        let [a, b, c] = [&states[0], &states[1], &states[2]];
+        assert_eq!(merged::<S>(&[a, b]), merged::<S>(&[b, a]), "{name}: merge commutes, history {seed}");
+        let inner = merged::<S>(&[b, c]);
+        let outer = merged::<S>(&[a, b]);
+        assert_eq!(
+            merged::<S>(&[a, &inner]),
+            merged::<S>(&[&outer, c]),
+            "{name}: merge associates, history {seed}"
+        );
+        assert_eq!(merged::<S>(&[a, a]), *a, "{name}: merge is idempotent, history {seed}");
+        let all = merged::<S>(&[a, b, c]);
+        assert_eq!(merged::<S>(&[&all, b]), all, "{name}: merge absorbs, history {seed}");
+        // In any order that keeps each replica's own, once or more, operations come to what merging comes to.
+        let mut dice = Dice(!seed);
+        let mut applied = S::State::default();
+        let mut next = [0; REPLICAS];
+        while next != [made[0].len(), made[1].len(), made[2].len()] {
+            let at = dice.below(REPLICAS as u64) as usize;
+            let Some(op) = made[at].get(next[at]) else { continue };
+            applied.apply(op.clone());
+            if dice.below(4) == 0 {
+                applied.apply(op.clone());
+            }
+            next[at] += 1;
+        }
+        assert_eq!(applied, all, "{name}: operations come to what merging does, history {seed}");
+    }
+}
+
+/// Theirs, as a control: laws that theirs break would say nothing about ours.
+macro_rules! theirs {
+    ($name:ident, $state:ty, $op:ty, $write:expr) => {
+        struct $name;
+        impl Subject for $name {
+            type Op = $op;
+            type State = $state;
+            fn write(dice: &mut Dice, at: usize, state: &$state) -> $op {
+                let write: fn(&mut Dice, usize, &$state) -> $op = $write;
+                write(dice, at, state)
+            }
+        }
+    };
+}
+
+theirs!(TheirCounter, GCounter<u8>, crdts::Dot<u8>, |_, at, state| state.inc(at as u8));
+theirs!(TheirBalance, PNCounter<u8>, crdts::pncounter::Op<u8>, |dice, at, state| match dice.below(2) {
+    0 => state.inc(at as u8),
+    _ => state.dec(at as u8),
+});
+theirs!(TheirSet, GSet<u8>, u8, |dice, _, _| dice.below(9) as u8);
+theirs!(TheirRegister, MVReg<u64, u8>, crdts::mvreg::Op<u64, u8>, |dice, at, state| {
+    state.write(dice.below(99), state.read_ctx().derive_add_ctx(at as u8))
+});
+theirs!(TheirOrSet, Orswot<u8, u8>, crdts::orswot::Op<u8, u8>, |dice, at, state| {
+    let element = dice.below(3) as u8;
+    match dice.below(2) {
+        0 => state.add(element, state.read_ctx().derive_add_ctx(at as u8)),
+        _ => state.rm(element, state.contains(&element).derive_rm_ctx()),
+    }
+});
+
+/// Ours, a collection of each policy: what its verb writes and supersedes.
+macro_rules! ours {
+    ($($name:ident: $policy:expr;)*) => {
+        $(struct $name;
+        impl Subject for $name {
+            type Op = Arc<Commit>;
+            type State = State;
+            fn write(dice: &mut Dice, at: usize, state: &State) -> Arc<Commit> {
+                write(dice, at, state, $policy)
+            }
+        })*
+    };
+}
+
+ours! {
+    Lww: Policy::Lww;
+    Mv: Policy::Mv;
+    Copies: Policy::Copies;
+    OrSet: Policy::OrSet;
+    GrowSet: Policy::GSet;
+    TwoPhase: Policy::TwoPhaseSet;
+    Counter: Policy::GCounter;
+    Balance: Policy::PnCounter;
+}
+
+fn coll(policy: Policy) -> CollId {
+    Descriptor::new("things", policy).expect("a name").id()
+}
+
+fn key_of(number: u64) -> Vec<u8> {
+    key::plain(&[b'a' + number as u8])
+}
+
+fn writer(at: usize) -> WriterId {
+    WriterId::new(DeviceId::of(&[at as u8; 32]), [at as u8; 7], Class::Normal)
+}
+
+fn write(dice: &mut Dice, at: usize, state: &State, policy: Policy) -> Arc<Commit> {
+    let (coll, key) = (coll(policy), key_of(dice.below(3)));
+    let live = state.live(&coll, &key);
+    let tip = state.tip(&writer(at));
+    let (dot, hlc) = (Dot::new(writer(at), tip.seq + 1), Hlc(tip.hlc.0 + 1 + dice.below(3)));
+    let (op, supersedes) = mutation(dice, policy, &live, hlc, dot);
+    let open = Open { device_key: [at as u8; 32], closes: Vec::new(), reissues: None };
+    let header = Header {
+        space: SpaceId([1; 32]),
+        writer: dot.writer,
+        seq: dot.seq,
+        prev: tip.id,
+        hlc,
+        base: 0,
+        body_hash: [0; 32],
+        open: (dot.seq == 1).then_some(open),
+    };
+    let body = Body { deps: Vec::new(), mutations: vec![Mutation { coll, key, op, supersedes }] };
+    Arc::new(Commit::new(header, body).expect("it is valid"))
+}
+
+fn mutation(dice: &mut Dice, policy: Policy, live: &[Live], hlc: Hlc, dot: Dot) -> (Op, Vec<Dot>) {
+    let put = |bytes: Vec<u8>| Op::Put(Payload::Inline(bytes));
+    let value = put(dice.below(99).to_be_bytes().to_vec());
+    let deletes = dice.below(4) == 0;
+    match policy {
+        Policy::OrSet if deletes => (Op::Delete, supersedes_delete(live)),
+        Policy::OrSet => (put(ADDED.to_vec()), supersedes_delete(live)),
+        Policy::GSet => (put(ADDED.to_vec()), Vec::new()),
+        Policy::TwoPhaseSet => (put(vec![u8::from(deletes)]), Vec::new()),
+        Policy::GCounter | Policy::PnCounter => {
+            let own: Vec<Live> = live.iter().filter(|live| live.dot.writer == dot.writer).cloned().collect();
+            let before = own.first().and_then(|live| Total::of(&live.payload)).unwrap_or_default();
+            let minus = (policy == Policy::PnCounter).then(|| dice.below(5));
+            let total = before.plus(&Total { plus: 1 + dice.below(5), minus }).expect("small numbers");
+            (put(total.encode()), supersedes_delete(&own))
+        }
+        _ if deletes => (Op::Delete, supersedes_delete(live)),
+        Policy::Mv => (value, Context::of(live).supersedes(live)),
+        Policy::Copies => (value, supersedes_put(live, Losers::Keep, hlc, dot)),
+        _ => (value, supersedes_put(live, Losers::Replace, hlc, dot)),
+    }
+}
+
+#[test]
+fn theirs_keep_the_laws() {
+    laws::<TheirCounter>("GCounter");
+    laws::<TheirBalance>("PNCounter");
+    laws::<TheirSet>("GSet");
+    laws::<TheirRegister>("MVReg");
+}
+
+/// An Orswot that gets a removal before the additions it names keeps it aside; with those, two equal sets are unequal.
+#[test]
+fn their_set_of_observed_removals_merges_by_the_laws() {
+    for seed in 0..HISTORIES {
+        let Lived { states, .. } = live::<TheirOrSet>(seed);
+        let values = |states: &[&Orswot<u8, u8>]| merged::<TheirOrSet>(states).read().val;
+        let [a, b, c] = [&states[0], &states[1], &states[2]];
+        assert_eq!(values(&[a, b, c]), values(&[c, b, a]), "history {seed}");
+    }
+}
+
+#[test]
+fn ours_keep_the_laws() {
+    laws::<Lww>("lww");
+    laws::<Mv>("mv");
+    laws::<Copies>("copies");
+    laws::<OrSet>("or-set");
+    laws::<GrowSet>("g-set");
+    laws::<TwoPhase>("2p-set");
+    laws::<Counter>("g-counter");
+    laws::<Balance>("pn-counter");
+}
+
+#[test]
+fn equal_states_show_equal_views() {
+    for seed in 0..HISTORIES {
+        let states = live::<Balance>(seed).states;
+        let all: Vec<&State> = states.iter().collect();
+        let backwards: Vec<&State> = states.iter().rev().collect();
+        let (one, other) = (merged::<Balance>(&all), merged::<Balance>(&backwards));
+        for number in 0..3 {
+            let live = |state: &State| state.live(&coll(Policy::PnCounter), &key_of(number));
+            let (one, other) = (live(&one), live(&other));
+            let shown = |live| match show(&Manner::of(Policy::PnCounter), live) {
+                Shown::Count(count) => Some(count),
+                _ => None,
+            };
+            assert_eq!(shown(&one), shown(&other), "history {seed}");
+        }
+    }
+}
+
+#[test]
+fn second_commit_of_a_dot_is_refused_and_so_is_a_state_that_holds_it() {
+    let commit = |value: u8| {
+        let mut dice = Dice(value.into());
+        write(&mut dice, 0, &State::default(), Policy::Lww)
+    };
+    let (one, other) = (commit(1), commit(2));
+    assert_ne!(one.id(), other.id());
+    let mut states = [State::default(), State::default()];
+    states[0].apply(one.clone());
+    states[1].apply(other.clone());
+    assert!(matches!(states[0].validate_op(&other), Err(crdt::Error::Fork { seq: 1, .. })));
+    assert!(states[0].validate_op(&one).is_ok());
+    assert!(matches!(states[0].validate_merge(&states[1]), Err(crdt::Error::Fork { seq: 1, .. })));
+    assert_eq!(states[0].tip(&writer(1)).id, CommitId::ZERO);
+}
