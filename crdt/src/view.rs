@@ -20,6 +20,7 @@ pub use lww::Live;
 pub use manner::{Deletes, Manner, Siblings};
 
 use crate::rule::Policy;
+use planted::Bug;
 
 /// What a key reads as, by the policy of its collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub fn show<'a>(manner: &Manner, live: &'a [Live]) -> Shown<'a> {
         _ if live.is_empty() => Shown::Absent,
         Policy::Mv => Shown::Many(by_rank),
         Policy::Map if manner.siblings == Siblings::Show => Shown::Many(by_rank),
+        Policy::GSet if planted::is(Bug::AddedTwice) && live.len() > 1 => Shown::Absent,
         Policy::OrSet | Policy::GSet => Shown::Present,
         Policy::TwoPhaseSet if set::two_phase(live) == set::Phase::Present => Shown::Present,
         Policy::TwoPhaseSet => Shown::Absent,

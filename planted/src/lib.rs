@@ -89,6 +89,26 @@ bugs! {
         AdmitPastFork "home admits past a known fork",
         /// A peer is told that its commits are invalid where there is no room for them.
         NackForRoom "nack for want of room",
+        /// A new run of a device counts on from what the run before it had counted.
+        FoldCounters "fold counters across runs",
+        /// A counter forgets what was taken away.
+        RiseOnly "count nothing down",
+        /// Of concurrent values the oldest is shown.
+        EarliestWins "the earliest write wins",
+        /// A value takes the place of values that its writer never saw.
+        ReplaceUnseen "replace what was not seen",
+        /// A put takes away losers that are to be kept.
+        DropKeptLosers "drop losers that are kept",
+        /// A document is there again when somebody edits what was deleted, though it is to stay away.
+        EditsRevive "an edit brings a hidden document back",
+        /// A field and an object in its place both show.
+        FieldsUnranked "show a value and what lies in its place",
+        /// Of an element that several have added one addition is taken away.
+        RemoveOneAdd "remove the latest addition only",
+        /// An element that was removed is in its set when somebody adds it again.
+        ForgetRemoval "forget a removal",
+        /// An element that two have added is in no set.
+        AddedTwice "an element added twice is absent",
     }
     HAND_OFF {
         /// A caller is answered before readers see what it wrote.

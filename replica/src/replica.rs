@@ -171,6 +171,11 @@ impl<D: Disk> Replica<D> {
         self.notes.get(key)
     }
 
+    /// How far a writer is held, by what waits for the next flush, too.
+    pub fn pending_seq(&self, writer: &WriterId) -> Result<u64, Error> {
+        Ok(self.pending.tip(writer)?.map_or(0, |tip| tip.seq))
+    }
+
     /// Makes everything pending durable, then visible, in one step.
     pub fn flush(&mut self) -> Result<Flushed, Error> {
         self.check_running()?;

@@ -6,8 +6,9 @@ use crdt::commit::SUPERSEDES_MAX;
 use crdt::view::counter::Total;
 use crdt::view::lww::{Live, Losers, supersedes_delete, supersedes_put};
 use crdt::view::set::{ADDED, Phase, REMOVED, two_phase};
-use crdt::{CollId, Dot, Hlc, Mutation, Op, Payload, Supersede};
+use crdt::{CollId, DeviceId, Dot, Hlc, Mutation, Op, Payload, Supersede};
 use disk::Disk;
+use planted::Bug;
 
 use crate::error::{CommitError, Error};
 use crate::replica::Replica;
@@ -77,13 +78,24 @@ impl<D: Disk> Replica<D> {
             Write::Count(more) => {
                 // A writer counts on from its own total, and from nobody else's: two that did would count it twice.
                 let own: Vec<Live> = live.into_iter().filter(|live| live.dot.writer == writer).collect();
-                let before =
-                    own.iter().max_by_key(|live| live.dot.seq).and_then(|live| Total::of(&live.payload));
+                let before = match planted::is(Bug::FoldCounters) {
+                    true => self.counted_by(&writer.device(), coll, key)?,
+                    false => {
+                        own.iter().max_by_key(|live| live.dot.seq).and_then(|live| Total::of(&live.payload))
+                    }
+                };
                 let total = before.unwrap_or_default().plus(more).ok_or(CommitError::CountTooLarge)?;
                 (Op::Put(Payload::Inline(total.encode())), supersedes_delete(&own))
             }
             Write::Advance(_) => unreachable!("answered above"),
         }))
+    }
+
+    /// The latest total of any run of a device.
+    fn counted_by(&self, device: &DeviceId, coll: CollId, key: &[u8]) -> Result<Option<Total>, Error> {
+        let runs =
+            self.pending.live(coll, key)?.into_iter().filter(|live| live.dot.writer.device() == *device);
+        Ok(runs.max_by_key(|live| live.hlc).and_then(|live| Total::of(&live.payload)))
     }
 
     fn put(&self, live: &[Live], scope: &Scope, new: New) -> Result<Vec<Dot>, CommitError> {

@@ -11,6 +11,7 @@ use crdt::view::set::{self, ADDED, Phase};
 use crdt::view::{Json, Manner};
 use crdt::{CollId, Descriptor, Dot, Hlc, Payload, Policy, WriterId, system};
 use disk::Disk;
+use planted::Bug;
 
 use crate::error::{CommitError, Error};
 use crate::snapshot::{KeyRange, Order};
@@ -84,6 +85,10 @@ impl<D: Disk> Transaction<D> {
         let key = set::key_of(of, element).map_err(|_| CommitError::BadKey)?;
         check_key(coll, &key)?;
         match self.policy(coll)? {
+            Some(Policy::OrSet) if planted::is(Bug::RemoveOneAdd) => {
+                let latest = self.snapshot.live(coll, &key)?.iter().map(|live| live.dot).max();
+                self.set(coll, &key, Write::Discard(latest.into_iter().collect()));
+            }
             Some(Policy::OrSet) => self.set(coll, &key, Write::Delete),
             Some(Policy::TwoPhaseSet) => self.set(coll, &key, Write::Advance(Phase::Removed)),
             policy => return Err(refused(policy, "remove")),

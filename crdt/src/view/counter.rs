@@ -3,6 +3,7 @@
 use crate::codec::{Decoder, Encoder};
 use crate::commit::Payload;
 use crate::view::lww::Live;
+use planted::Bug;
 
 /// What one writer has counted since it was opened, up and down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +59,8 @@ pub fn grown(live: &[Live]) -> Option<i128> {
 
 /// The value of a counter that also falls; none where nobody has counted.
 pub fn balance(live: &[Live]) -> Option<i128> {
-    sum(live, |total| Some(i128::from(total.plus) - i128::from(total.minus?)))
+    let fallen = |minus: u64| if planted::is(Bug::RiseOnly) { 0 } else { i128::from(minus) };
+    sum(live, |total| Some(i128::from(total.plus) - fallen(total.minus?)))
 }
 
 fn sum(live: &[Live], value: impl Fn(Total) -> Option<i128>) -> Option<i128> {

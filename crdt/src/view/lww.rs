@@ -3,6 +3,7 @@
 use crate::clock::Hlc;
 use crate::commit::Payload;
 use crate::id::Dot;
+use planted::Bug;
 
 /// One live dot of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,9 @@ pub fn lww(live: &[Live]) -> Option<Reading<'_>> {
 pub(crate) fn by_rank(live: &[Live]) -> Vec<&Live> {
     let mut by_rank: Vec<&Live> = live.iter().collect();
     by_rank.sort_unstable_by_key(|live| std::cmp::Reverse(live.rank()));
+    if planted::is(Bug::EarliestWins) {
+        by_rank.reverse();
+    }
     by_rank
 }
 
@@ -62,6 +66,7 @@ pub enum Losers {
 pub fn supersedes_put(live: &[Live], losers: Losers, hlc: Hlc, dot: Dot) -> Vec<Dot> {
     match losers {
         Losers::Replace => supersedes_delete(live),
+        Losers::Keep if planted::is(Bug::DropKeptLosers) => supersedes_delete(live),
         Losers::Keep => {
             let winner = live.iter().map(Live::rank).max();
             let goes = |live: &&Live| Some(live.rank()) == winner || live.rank() > (hlc, dot);

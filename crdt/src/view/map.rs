@@ -10,6 +10,7 @@ use crate::key::{self, Element};
 use crate::view::json::Json;
 use crate::view::lww::Live;
 use crate::view::manner::{Deletes, Manner};
+use planted::Bug;
 
 /// The payload of a marker. Whatever else stands there says the same.
 pub const MARKER: &[u8] = &[0];
@@ -87,8 +88,8 @@ impl Parts {
     /// Puts the document together.
     pub fn read(&self, manner: &Manner) -> Document {
         let is_there = match manner.deletes {
-            Deletes::Hide => !self.marker.is_empty(),
-            Deletes::Revive => !self.marker.is_empty() || !self.fields.is_empty(),
+            Deletes::Hide if !planted::is(Bug::EditsRevive) => !self.marker.is_empty(),
+            _ => !self.marker.is_empty() || !self.fields.is_empty(),
         };
         if !is_there {
             let hidden = self.fields.keys().cloned().collect();
@@ -97,7 +98,7 @@ impl Parts {
         let mut root = BTreeMap::new();
         let mut hidden = Vec::new();
         for (path, values) in &self.fields {
-            if self.cover(path).is_some() {
+            if self.cover(path).is_some() && !planted::is(Bug::FieldsUnranked) {
                 hidden.push(path.clone());
             } else {
                 set(&mut root, path, values[0].json.clone());

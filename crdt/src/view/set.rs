@@ -4,6 +4,7 @@ use crate::commit::Payload;
 use crate::error::KeyProblem;
 use crate::key::{self, Element};
 use crate::view::lww::Live;
+use planted::Bug;
 
 /// The payload of an element that is in a set.
 pub const ADDED: &[u8] = &[0];
@@ -42,6 +43,7 @@ pub fn two_phase(live: &[Live]) -> Phase {
     let says =
         |what: &[u8]| live.iter().any(|live| matches!(&live.payload, Payload::Inline(said) if said == what));
     match (says(ADDED), says(REMOVED)) {
+        (true, true) if planted::is(Bug::ForgetRemoval) => Phase::Present,
         (_, true) => Phase::Removed,
         (true, false) => Phase::Present,
         (false, false) => Phase::Absent,

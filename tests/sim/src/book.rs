@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::deeds::Deeds;
 use crdt::{CollId, Commit, DeviceId, Dot, Handle, Op, Payload, WriterId};
 
 /// A key of a collection.
@@ -34,6 +35,8 @@ pub struct Book {
     pub removed: BTreeSet<DeviceId>,
     /// How far each writer was said to be anchored, anywhere.
     pub anchored: Vector,
+    /// What applications asked for, in collections with a policy of their own.
+    pub deeds: Deeds,
 }
 
 #[derive(Default)]
@@ -64,8 +67,20 @@ impl Book {
             let may = |target: &&Dot| mutation.coll.rule().may_supersede(&dot.writer, &target.writer);
             history.removals.extend(mutation.supersedes.iter().filter(may).map(|target| (dot, *target)));
         }
-        self.commits.insert(dot, Arc::new(commit));
+        let commit = Arc::new(commit);
+        self.commits.insert(dot, commit.clone());
+        self.deeds.record(&commit, &self.commits);
         Ok(())
+    }
+
+    /// What was recorded is held against what was asked for.
+    pub fn understand(&mut self) {
+        self.deeds.understand(&self.commits);
+    }
+
+    /// Every writer that anybody opened, whether or not a commit of it was ever flushed.
+    pub fn writers(&self) -> impl Iterator<Item = &WriterId> {
+        self.writers.keys().chain(self.known.keys())
     }
 
     /// Notes which run made a dot: no other run, of this copy of the folder or another, may use its writer.

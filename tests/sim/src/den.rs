@@ -80,6 +80,8 @@ struct Den {
     kinds: Vec<Lie>,
     now: u64,
     coll: CollId,
+    /// Only the liar writes to it, and it counts nothing.
+    counter: CollId,
     registry: MemoryRegistry,
     seats: Vec<Seat>,
     talks: Vec<Talk>,

@@ -7,6 +7,7 @@
 pub mod agenda;
 pub mod book;
 pub mod clock;
+pub mod deeds;
 pub mod den;
 pub mod event;
 pub mod faults;

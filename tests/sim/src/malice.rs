@@ -6,17 +6,19 @@
 mod forge;
 mod frames;
 mod lie;
+mod nonsense;
 mod proof;
 
 use std::collections::BTreeMap;
 
-use crdt::{CollId, Commit, DeviceKey, Seal, SpaceId, Time, WriterId};
+use crdt::{CollId, Commit, DeviceKey, Policy, Seal, SpaceId, Time, WriterId};
 use disk::{MemoryDisk, Random};
 use replica::Replica;
 use sync::Frame;
 use sync::frame::{HEADER_LEN, HandleFrame};
 
 pub use lie::{Answer, Lie};
+pub use nonsense::nonsense;
 
 /// How often each lie was told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub struct Liar {
     space: SpaceId,
     /// The collection it writes to.
     coll: CollId,
+    /// Others, whose policies understand only some of what is written there.
+    kept: Vec<(CollId, Policy)>,
     /// Frames, seals and Handles it has said before.
     said: Vec<Vec<u8>>,
     seals: Vec<Seal>,
@@ -90,12 +94,13 @@ const SAID_MAX: usize = 40;
 
 impl Liar {
     /// A member with this key.
-    pub fn new(seed: u64, key: DeviceKey, space: SpaceId, coll: CollId) -> Liar {
+    pub fn new(seed: u64, key: DeviceKey, space: SpaceId, coll: CollId, kept: Vec<(CollId, Policy)>) -> Liar {
         Liar {
             random: Random::new(seed),
             key,
             space,
             coll,
+            kept,
             said: Vec::new(),
             seals: Vec::new(),
             handles: Vec::new(),

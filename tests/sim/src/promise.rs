@@ -13,6 +13,7 @@ pub mod loss;
 pub mod moved;
 pub mod open;
 pub mod poison;
+pub mod policies;
 pub mod quiescence;
 pub mod reissue;
 pub mod state;
@@ -73,7 +74,7 @@ impl<'a> Look<'a> {
         name: String,
         replica: &'a Replica<MemoryDisk>,
         book: &'a Book,
-        colls: &[CollId],
+        colls: impl IntoIterator<Item = CollId>,
     ) -> Result<Look<'a>, replica::Error> {
         let snapshot = replica.snapshot();
         let mut seen = Vector::new();
@@ -83,7 +84,7 @@ impl<'a> Look<'a> {
             }
         }
         let mut shown = Vec::new();
-        let mut colls = colls.to_vec();
+        let mut colls: Vec<CollId> = colls.into_iter().collect();
         colls.sort();
         for coll in colls {
             for read in snapshot.scan(coll, &KeyRange::all(), Order::Ascending)? {
@@ -114,6 +115,7 @@ impl<'a> Look<'a> {
         chain::check(self)?;
         handle::check(self)?;
         state::check(self)?;
+        policies::check(self)?;
         atomic::check(self)
     }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crdt::{CollId, Genesis, RingRecord};
+use crdt::view::{Deletes, Manner, Siblings};
+use crdt::{CollId, Descriptor, Genesis, Policy, RingRecord};
 use home::MemoryRegistry;
 
 use crate::book::Book;
+use crate::weather::{Feature, Weather};
 
 /// A space.
 pub struct Space {
@@ -20,11 +22,63 @@ pub struct Space {
     /// The registry of each machine that is or was its home.
     pub registries: BTreeMap<usize, MemoryRegistry>,
     /// Collections that applications write to.
-    pub colls: Vec<CollId>,
+    pub colls: Colls,
     /// What really happened.
     pub book: Book,
     /// Something went wrong with its registry: a home that asks may not be answered.
     pub is_unsure: bool,
+}
+
+/// The collections of a space.
+pub struct Colls {
+    /// Plain registers, for values of every size.
+    pub things: Vec<CollId>,
+    /// Those with a policy of their own.
+    pub kept: Vec<Kept>,
+}
+
+/// A collection with a policy of its own.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Its id.
+    pub id: CollId,
+    /// What it was made as.
+    pub made: Manner,
+    /// What has it written to.
+    pub feature: Feature,
+}
+
+impl Colls {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = CollId> {
+        self.things.iter().copied().chain(self.kept.iter().map(|kept| kept.id))
+    }
+}
+
+impl Kept {
+    /// Those that a weather asks for.
+    pub fn drawn(weather: &Weather) -> Vec<(Kept, Descriptor)> {
+        let of = Manner::of;
+        let kinds = [
+            (Feature::Registers, of(Policy::Lww)),
+            (Feature::Registers, Manner { siblings: Siblings::Keep, ..of(Policy::Lww) }),
+            (Feature::MultiValues, of(Policy::Mv)),
+            (Feature::Copies, of(Policy::Copies)),
+            (Feature::Documents, of(Policy::Map)),
+            (Feature::Documents, Manner { deletes: Deletes::Revive, ..of(Policy::Map) }),
+            (Feature::OrSets, of(Policy::OrSet)),
+            (Feature::GrowSets, of(Policy::GSet)),
+            (Feature::TwoPhaseSets, of(Policy::TwoPhaseSet)),
+            (Feature::Counters, of(Policy::GCounter)),
+            (Feature::Counters, of(Policy::PnCounter)),
+        ];
+        let kept = |(number, (feature, made)): (usize, (Feature, Manner))| {
+            let name = format!("kept-{number}");
+            let descriptor = Descriptor { name, policy: made.policy, params: made.params() };
+            (Kept { id: descriptor.id(), made, feature }, descriptor)
+        };
+        kinds.into_iter().enumerate().filter(|(_, (feature, _))| weather.with(*feature)).map(kept).collect()
+    }
 }
 
 impl Space {

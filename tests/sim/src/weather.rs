@@ -45,11 +45,29 @@ pub enum Feature {
     LateFlush,
     /// One device lies.
     Liar,
+    /// Registers of one value, of which some keep what lost.
+    Registers,
+    /// Registers of all concurrent values.
+    MultiValues,
+    /// Registers whose losers have names of their own.
+    Copies,
+    /// Documents, of which some come back when they are edited while they are deleted.
+    Documents,
+    /// Sets in which an add wins.
+    OrSets,
+    /// Sets that only grow.
+    GrowSets,
+    /// Sets in which what is removed stays removed.
+    TwoPhaseSets,
+    /// Counters, of which some fall, too.
+    Counters,
+    /// The home has collections read otherwise, now and then.
+    Views,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Feature; 18] = [
+    pub const ALL: [Feature; 27] = [
         Feature::Crowd,
         Feature::Row,
         Feature::Mesh,
@@ -68,13 +86,29 @@ impl Feature {
         Feature::Roomy,
         Feature::LateFlush,
         Feature::Liar,
+        Feature::Registers,
+        Feature::MultiValues,
+        Feature::Copies,
+        Feature::Documents,
+        Feature::OrSets,
+        Feature::GrowSets,
+        Feature::TwoPhaseSets,
+        Feature::Counters,
+        Feature::Views,
     ];
+
+    /// Whether it is about collections with a policy of their own.
+    fn is_of_policies(self) -> bool {
+        self >= Feature::Registers
+    }
 
     /// How many worlds in a hundred have it.
     fn per_cent(self) -> u64 {
         match self {
             Feature::BigCommits | Feature::Crowd | Feature::Row => 12,
             Feature::Spaces | Feature::Mesh | Feature::LongTransactions | Feature::Roomy => 25,
+            Feature::Views => 50,
+            _ if self.is_of_policies() => 20,
             _ => 50,
         }
     }
@@ -118,8 +152,13 @@ impl Weather {
         if let (Some(mean), false) = (every.get(&Fault::Readmit), every.contains_key(&Fault::Revoke)) {
             every.insert(Fault::Revoke, *mean);
         }
-        let mut features: BTreeSet<Feature> =
-            Feature::ALL.into_iter().filter(|feature| random.below(100) < feature.per_cent()).collect();
+        // A sequence of their own: a seed that has none of them is the world that it was without.
+        let mut of_policies = Random::new(random.clone().next());
+        let draws = |feature: &Feature| {
+            let random = if feature.is_of_policies() { &mut of_policies } else { &mut *random };
+            random.below(100) < feature.per_cent()
+        };
+        let mut features: BTreeSet<Feature> = Feature::ALL.into_iter().filter(draws).collect();
         // A lie that names what a removed device wrote may become the truth, and the book does not know which.
         let removes = |fault: &Fault| matches!(fault, Fault::Revoke | Fault::Readmit | Fault::Leave);
         if favoured.iter().any(removes) {

@@ -1,11 +1,19 @@
 //! What applications do: puts, deletes, reads that a write depends on, transactions over several keys, now and then a
 //! value too large for a leaf or a commit too large for a frame of commits.
 
+use std::collections::BTreeSet;
+
 use crdt::{Class, CollId, Time, key};
 use disk::{MemoryDisk, Random};
-use replica::{CommitError, Committed, KeyRange, Order, Replica, Transaction};
+use replica::{CommitError, Committed, KeyRange, Order, Replica, Snapshot, Transaction};
 
+use crate::deeds::Ask;
+use crate::space::{Colls, Kept};
 use crate::weather::{Feature, Weather};
+
+use verbs::Asking;
+
+mod verbs;
 
 /// Puts of a big commit: with 900 bytes each, more than 1 MiB.
 pub const BIG_PUTS: usize = 1_200;
@@ -22,6 +30,10 @@ pub enum Wrote {
         puts: Vec<Place>,
         /// What it deletes.
         deletes: Vec<Place>,
+        /// What it asks of collections with a policy of their own.
+        asks: Vec<Ask>,
+        /// What its transaction read.
+        read: Snapshot<MemoryDisk>,
     },
     /// Refused, as it should be now and then.
     Refused(String),
@@ -37,21 +49,24 @@ struct Wish {
     transaction: Transaction<MemoryDisk>,
     puts: Vec<Place>,
     deletes: Vec<Place>,
+    asks: Vec<Ask>,
+    touched: BTreeSet<(CollId, u64)>,
 }
 
 /// One random transaction of one application, over a snapshot of now or over one that was left open.
 pub fn write(
     replica: &mut Replica<MemoryDisk>,
     open: Option<Transaction<MemoryDisk>>,
-    colls: &[CollId],
+    colls: &Colls,
     weather: &Weather,
     now: Time,
     random: &mut Random,
 ) -> Wrote {
     let transaction = open.unwrap_or_else(|| replica.begin());
-    let mut wish = Wish { transaction, puts: Vec::new(), deletes: Vec::new() };
+    let (puts, deletes, asks, touched) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
+    let mut wish = Wish { transaction, puts, deletes, asks, touched };
     let filled = match weather.with(Feature::BigCommits) && random.below(40) == 0 {
-        true => wish.fill_big(colls[0], random),
+        true => wish.fill_big(colls.things[0], random),
         false => wish.fill(colls, weather, random),
     };
     if let Err(error) = filled {
@@ -61,9 +76,10 @@ pub fn write(
         true => [Class::Critical, Class::Normal, Class::Bulk][random.below(3) as usize],
         false => Class::Normal,
     };
-    let Wish { transaction, puts, deletes } = wish;
+    let Wish { transaction, puts, deletes, asks, .. } = wish;
+    let read = transaction.snapshot().clone();
     match replica.commit(now, transaction, class) {
-        Ok(committed) => Wrote::Commit { committed, class, puts, deletes },
+        Ok(committed) => Wrote::Commit { committed, class, puts, deletes, asks, read },
         Err(error) => judge(error),
     }
 }
@@ -82,10 +98,15 @@ pub fn begin(
 }
 
 impl Wish {
-    fn fill(&mut self, colls: &[CollId], weather: &Weather, random: &mut Random) -> Result<(), CommitError> {
+    fn fill(&mut self, colls: &Colls, weather: &Weather, random: &mut Random) -> Result<(), CommitError> {
+        let kept: Vec<&Kept> = colls.kept.iter().filter(|kept| weather.with(kept.feature)).collect();
         let many = weather.with(Feature::Transactions) && random.below(4) == 0;
         for _ in 0..if many { 1 + random.below(8) } else { 1 } {
-            let coll = colls[random.below(colls.len() as u64) as usize];
+            let which = random.below((colls.things.len() + kept.len()) as u64) as usize;
+            let Some(coll) = colls.things.get(which).copied() else {
+                self.ask(kept[which - colls.things.len()], weather, random)?;
+                continue;
+            };
             let key = name(weather, random);
             if weather.with(Feature::PointReads) && random.below(3) == 0 {
                 self.transaction.get(coll, &key)?;
@@ -103,6 +124,13 @@ impl Wish {
             let len = if large { 1500 + random.below(3000) } else { 8 + random.below(40) };
             self.put(coll, key, len as usize, random)?;
         }
+        Ok(())
+    }
+
+    fn ask(&mut self, kept: &Kept, weather: &Weather, random: &mut Random) -> Result<(), CommitError> {
+        let (transaction, touched, is_hot) =
+            (&mut self.transaction, &mut self.touched, weather.with(Feature::HotKeys));
+        self.asks.extend(Asking { transaction, kept, is_hot, random, touched }.ask()?);
         Ok(())
     }
 
@@ -141,6 +169,12 @@ fn judge(error: CommitError) -> Wrote {
         CommitError::Conflict { .. } | CommitError::Retry | CommitError::Full { .. } => {
             Wrote::Refused(error.to_string())
         }
+        // What the verb of a policy met is in its way.
+        CommitError::Disputed { .. } | CommitError::Taken { .. } | CommitError::StaysRemoved { .. } => {
+            Wrote::Refused(error.to_string())
+        }
+        // What it saw was cut meanwhile.
+        CommitError::NotSeen { .. } => Wrote::Refused(error.to_string()),
         // Refused before anything was done: there was no room.
         CommitError::Replica(replica::Error::Log(wal::Error::NoSpace { .. })) => {
             Wrote::Refused(error.to_string())

@@ -14,15 +14,18 @@ impl Den {
     pub(super) fn new(seed: u64, kinds: &[Lie]) -> Den {
         let mut random = Random::new(seed);
         let things = Descriptor { name: "things".into(), policy: Policy::Lww, params: Vec::new() };
+        let counter = Descriptor { name: "counter".into(), policy: Policy::PnCounter, params: Vec::new() };
         let mut registry = MemoryRegistry::new();
-        let home = open_space(&things, &mut registry);
+        let home = open_space(&[things.clone(), counter.clone()], &mut registry);
         let space = home.replica.space();
-        let liar = Liar::new(random.next(), device(LIAR), space, things.id());
+        let kept = vec![(counter.id(), counter.policy)];
+        let liar = Liar::new(random.next(), device(LIAR), space, things.id(), kept);
         let mut den = Den {
             random,
             kinds: kinds.to_vec(),
             now: START,
             coll: things.id(),
+            counter: counter.id(),
             registry,
             seats: vec![home],
             talks: Vec::new(),
@@ -79,10 +82,10 @@ fn create(key: &DeviceKey, genesis: crdt::Genesis, origin: Origin, seed: u8) -> 
 }
 
 /// The home of a new space.
-fn open_space(things: &Descriptor, registry: &mut MemoryRegistry) -> Seat {
+fn open_space(collections: &[Descriptor], registry: &mut MemoryRegistry) -> Seat {
     let (key, disk) = (device(HOME), MemoryDisk::new(HOME as u64));
     let now = Time(START);
-    let founding = Founding { device: &key, seed: [2; 32], now, collections: std::slice::from_ref(things) };
+    let founding = Founding { device: &key, seed: [2; 32], now, collections };
     let founded = found(&disk, &founding).expect("a fresh disk takes a space");
     registry.cas(&founded.genesis.space(), 0, &founded.handle).expect("memory does not fail by itself");
     let options = create(&key, founded.genesis.clone(), founded.into(), 0);

@@ -3,7 +3,8 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crdt::{CommitId, Dot, Effect, Tip, WriterId, effects, physical};
+use crdt::view::Manner;
+use crdt::{CommitId, Dot, Effect, Policy, Tip, WriterId, effects, physical};
 use replica::{KeyRange, Order};
 use sync::{Located, Store};
 
@@ -44,12 +45,20 @@ impl Den {
         }
         expected.retain(|key, _| !removed.contains(key));
         let mut found = BTreeMap::new();
-        let scan = snapshot.scan(self.coll, &KeyRange::all(), Order::Ascending);
-        for read in scan.map_err(|error| chain(&error))? {
-            let read = read.map_err(|error| chain(&error))?;
-            for live in read.losers.into_iter().chain([read.winner]) {
-                found.insert(physical(&self.coll, &read.key, &live.dot), live.payload);
+        for coll in [self.coll, self.counter] {
+            let scan = snapshot.scan(coll, &KeyRange::all(), Order::Ascending);
+            for read in scan.map_err(|error| chain(&error))? {
+                let read = read.map_err(|error| chain(&error))?;
+                for live in read.losers.into_iter().chain([read.winner]) {
+                    found.insert(physical(&coll, &read.key, &live.dot), live.payload);
+                }
             }
+        }
+        let (manner, all) = (Manner::of(Policy::PnCounter), KeyRange::all());
+        let counted = snapshot.entries(self.counter, manner, &all, Order::Ascending);
+        if let Some(counted) = counted.map_err(|error| chain(&error))?.next() {
+            let counted = counted.map_err(|error| chain(&error))?.value;
+            return Err(format!("M68: m{index} counts {counted:?} where nobody has counted"));
         }
         if found == expected {
             return Ok(());

@@ -8,7 +8,7 @@ use crdt::{
 use sync::Frame;
 use sync::frame::Commits;
 
-use super::{Liar, Lie, Occasion, Twins};
+use super::{Liar, Lie, Occasion, Twins, nonsense};
 
 /// Writers of which it says two things.
 const FORKS_MAX: usize = 64;
@@ -60,6 +60,7 @@ impl Liar {
             Lie::OtherSpaceCommit => header.space = crdt::SpaceId([9; 32]),
             Lie::Poison => header.hlc = Hlc::from_time(Time(FAR + self.random.below(1000))),
             Lie::TimeFalls | Lie::HomeOnly => {}
+            Lie::Nonsense => body.mutations[0] = self.nonsense()?,
             Lie::Equivocation if self.forked.len() < FORKS_MAX => {
                 return Some(self.twin(occasion, header, body));
             }
@@ -71,7 +72,7 @@ impl Liar {
             Lie::ForeignKey => vec![unchecked(header, body_bytes(&self.own(occasion)))],
             _ => vec![commit(header, body)],
         };
-        if matches!(lie, Lie::Poison | Lie::NamesStrangers) {
+        if matches!(lie, Lie::Poison | Lie::NamesStrangers | Lie::Nonsense) {
             self.valid.extend(commits.iter().cloned());
         }
         Some(unit(commits, blobs, &self.key))
@@ -101,6 +102,14 @@ impl Liar {
             supersedes: Vec::new(),
         };
         Body { deps: Vec::new(), mutations: vec![mutation] }
+    }
+
+    /// A put that its collection has no use for.
+    fn nonsense(&mut self) -> Option<Mutation> {
+        let kinds = self.kept.iter().map(|(coll, policy)| (*coll, nonsense(*policy)));
+        let all: Vec<_> = kinds.flat_map(|(coll, all)| all.into_iter().map(move |one| (coll, one))).collect();
+        let (coll, (key, payload)) = all.get(self.random.below(all.len().max(1) as u64) as usize)?.clone();
+        Some(Mutation { coll, key, op: Op::Put(Payload::Inline(payload)), supersedes: Vec::new() })
     }
 
     fn own(&mut self, occasion: &Occasion<'_>) -> Commit {

@@ -208,6 +208,8 @@ lies! {
     FalseProof: Anytime => Closes(&[Forged]);
     /// M67: a true proof against a device that nobody admitted.
     ForeignProof: Anytime => GoesOn;
+    /// M68: a valid commit that means nothing to the policy of its collection.
+    Nonsense: Anytime => GoesOn;
 }
 
 impl Lie {

@@ -56,6 +56,15 @@ impl Ground {
                 &[Feature::HotKeys],
             ),
             Bug::NackForRoom => Ground::World(1, &[(Full, 4_000)], &[]),
+            Bug::FoldCounters => Ground::World(1, &[(Kill, 4_000)], &[Feature::Counters]),
+            Bug::RiseOnly => Ground::World(1, &[], &[Feature::Counters]),
+            Bug::ForgetRemoval => Ground::World(1, &[], &[Feature::TwoPhaseSets]),
+            Bug::EarliestWins => apart(&[Feature::Registers, Feature::HotKeys]),
+            Bug::ReplaceUnseen => apart(&[Feature::MultiValues, Feature::HotKeys, Feature::LongTransactions]),
+            Bug::DropKeptLosers => apart(&[Feature::Copies, Feature::HotKeys]),
+            Bug::EditsRevive | Bug::FieldsUnranked => apart(&[Feature::Documents, Feature::HotKeys]),
+            Bug::RemoveOneAdd => apart(&[Feature::OrSets, Feature::HotKeys]),
+            Bug::AddedTwice => apart(&[Feature::GrowSets]),
             _ => Ground::Isolation,
         }
     }
@@ -83,6 +92,11 @@ impl Ground {
             Ground::Drawn => drawn(seed),
         }
     }
+}
+
+/// Two devices that often cannot reach the home, so that they write what the other has not seen.
+const fn apart(features: &'static [Feature]) -> Ground {
+    Ground::World(2, &[(Fault::Partition, 2_000)], features)
 }
 
 /// What takes least time goes first.

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crdt::{Dot, Payload, WriterId};
+use crdt::view::counter;
+use crdt::{Dot, Payload, Supersede, WriterId};
 use disk::MemoryDisk;
 use replica::Replica;
 use sync::Store;
@@ -49,6 +50,20 @@ impl Held {
         let expected: BTreeMap<&Place, Vec<(Dot, &Payload)>> = book.state(&uncut).into_iter().collect();
         let snapshot = replica.snapshot();
         for place in book.places().filter(|place| !unlike.contains(place)) {
+            if place.0.rule().supersede() == Supersede::Own {
+                // A sum has no winner.
+                let live = snapshot.live(place.0, &place.1).unwrap_or_default();
+                let sum = counter::balance(&live).or_else(|| counter::grown(&live));
+                let expected = book.deeds.count(place.0, &place.1, &uncut);
+                if sum != expected {
+                    let key = crdt::key::display(&place.1);
+                    let what = format!(
+                        "{name} counts {sum:?} at {key} where what it counted was cut and written again, not {expected:?}"
+                    );
+                    return Err(breach("I18", what));
+                }
+                continue;
+            }
             let Ok(read) = snapshot.read(place.0, &place.1) else { return Ok(()) };
             let winner = read.map(|read| read.winner.payload);
             let winners = expected.get(place).map_or(Vec::new(), |live| winners(book, live));

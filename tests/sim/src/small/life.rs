@@ -236,7 +236,7 @@ impl<'a> Tiny<'a> {
     /// Every promise holds.
     pub(super) fn check(&mut self) -> Verdict {
         for (at, machine) in self.machines.iter_mut().enumerate() {
-            let look = Look::at(name(at), &machine.replica, &self.book, &[self.coll]);
+            let look = Look::at(name(at), &machine.replica, &self.book, [self.coll]);
             let look = look.map_err(|error| breach("I1", format!("{}: {}", name(at), chain(&error))))?;
             look.check()?;
             loss::at_author(&look, at)?;
@@ -276,7 +276,7 @@ impl<'a> Tiny<'a> {
             if !self.is_talking() {
                 self.check()?;
                 return (0..3).try_for_each(|at| {
-                    let look = Look::at(name(at), &self.machines[at].replica, &self.book, &[self.coll]);
+                    let look = Look::at(name(at), &self.machines[at].replica, &self.book, [self.coll]);
                     let look = look.map_err(|error| breach("I1", format!("{}: {error}", name(at))))?;
                     loss::everywhere(&look, |_| u64::MAX)
                 });

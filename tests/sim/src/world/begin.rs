@@ -11,10 +11,11 @@ use sync::{Backoff, BackoffConfig};
 use super::{CHECK_EVERY, World};
 use crate::agenda::Due;
 use crate::book::Book;
+use crate::deeds::Deeds;
 use crate::faults::Fault;
 use crate::link::{FLAKY, LAN, Link, Profile, THIN};
 use crate::machine::{Copy, Machine, folder, limits};
-use crate::space::Space;
+use crate::space::{Colls, Kept, Space};
 use crate::weather::Feature;
 
 const BACKOFF: BackoffConfig = BackoffConfig { first_ms: 200, cap_ms: 4_000 };
@@ -66,13 +67,14 @@ impl World {
     fn found(&mut self, home: usize) {
         let space = self.spaces.len();
         let count = if self.weather.with(Feature::Collections) { 3 } else { 1 };
-        let descriptors: Vec<Descriptor> = (0..count)
-            .map(|index| Descriptor {
-                name: format!("things-{index}"),
-                policy: Policy::Lww,
-                params: Vec::new(),
-            })
-            .collect();
+        let things = (0..count).map(|index| Descriptor {
+            name: format!("things-{index}"),
+            policy: Policy::Lww,
+            params: Vec::new(),
+        });
+        let (kept, of_policies): (Vec<Kept>, Vec<Descriptor>) =
+            Kept::drawn(&self.weather).into_iter().unzip();
+        let descriptors: Vec<Descriptor> = things.chain(of_policies).collect();
         let key = self.machines[home].key.clone();
         let (seed, now) = (self.seed(), Time(self.now));
         let founding = Founding { device: &key, seed, now, collections: &descriptors };
@@ -83,15 +85,16 @@ impl World {
         let swapped = registry.cas(&genesis.space(), 0, &handle).expect("memory does not fail by itself");
         assert_eq!(swapped, home::Outcome::Swapped);
         let mut book = Book::default();
+        book.deeds = Deeds::of(&kept);
         book.handle(&handle).expect("the first");
-        let colls = descriptors.iter().map(Descriptor::id).collect();
+        let things = descriptors[..count].iter().map(Descriptor::id).collect();
         self.spaces.push(Space {
             home,
             genesis: genesis.clone(),
             ring: Vec::new(),
             successor: None,
             registries: BTreeMap::from([(home, registry)]),
-            colls,
+            colls: Colls { things, kept },
             book,
             is_unsure: false,
         });

@@ -24,6 +24,8 @@ pub(super) struct Lying {
     moods: BTreeMap<u64, Vec<Lie>>,
     /// Public keys of the others, whose names it takes.
     others: Vec<[u8; 32]>,
+    /// What it may say at all.
+    kinds: Vec<Lie>,
 }
 
 /// Where a word is said.
@@ -43,7 +45,7 @@ impl Lying {
         bytes: Vec<u8>,
     ) -> Speech {
         let liar = self.liars.get_mut(&place.space).expect("it lies about all that it has");
-        let mood = self.moods.entry(place.connection).or_insert_with(|| liar.mood(&Lie::alone()));
+        let mood = self.moods.entry(place.connection).or_insert_with(|| liar.mood(&self.kinds));
         let occasion = Occasion { now, replica, peer: place.peer, others: &self.others };
         liar.speak(mood, &occasion, bytes)
     }
@@ -68,10 +70,14 @@ impl World {
         let others = self.machines[..machine].iter().map(|other| other.key.public()).collect();
         let mut liars = BTreeMap::new();
         for (number, space) in self.spaces.iter().enumerate() {
-            let liar = Liar::new(self.random.next(), key.clone(), space.genesis.space(), space.colls[0]);
+            let kept = space.colls.kept.iter().map(|kept| (kept.id, kept.made.policy)).collect();
+            let (id, coll) = (space.genesis.space(), space.colls.things[0]);
+            let liar = Liar::new(self.random.next(), key.clone(), id, coll, kept);
             liars.insert(number, liar);
         }
-        self.lying = Some(Lying { machine, liars, moods: BTreeMap::new(), others });
+        let is_understood = self.spaces.iter().all(|space| space.colls.kept.is_empty());
+        let kinds = Lie::alone().into_iter().filter(|lie| *lie != Lie::Nonsense || !is_understood).collect();
+        self.lying = Some(Lying { machine, liars, moods: BTreeMap::new(), others, kinds });
     }
 
     /// Takes note of what was told; what is valid in it goes into the book.

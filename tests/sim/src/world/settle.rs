@@ -102,10 +102,12 @@ impl World {
         let fresh = self.unrecorded(machine, space);
         self.machines[machine].disk.set_faults(faults);
         match fresh {
-            Ok(fresh) => fresh
-                .into_iter()
-                .try_for_each(|commit| self.spaces[space].book.record(commit))
-                .map_err(|what| breach("I6", what)),
+            Ok(fresh) => {
+                let book = &mut self.spaces[space].book;
+                let recorded = fresh.into_iter().try_for_each(|commit| book.record(commit));
+                book.understand();
+                recorded.map_err(|what| breach("I6", what))
+            }
             Err(error) => {
                 self.fail(machine, &chain(&error));
                 Ok(())

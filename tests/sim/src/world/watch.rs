@@ -6,7 +6,7 @@ use sync::Store;
 use super::{CHECK_EVERY, World};
 use crate::agenda::Due;
 use crate::machine::chain;
-use crate::promise::{Look, Verdict, breach, canonical, handle, loss, reissue, truncation};
+use crate::promise::{Look, Verdict, breach, canonical, handle, loss, policies, reissue, truncation};
 
 impl World {
     /// Some replica is looked at, and another one later.
@@ -49,7 +49,7 @@ impl World {
         let it = &self.machines[machine];
         let replica = it.replica(space).expect("it runs");
         let book = &self.spaces[space].book;
-        let look = match Look::at(self.name(machine, space), replica, book, &self.spaces[space].colls) {
+        let look = match Look::at(self.name(machine, space), replica, book, self.spaces[space].colls.all()) {
             Ok(look) => look,
             // A refusal is an honest answer of a folder whose bytes have changed.
             Err(_) if it.is_rotten => return Ok(None),
@@ -94,7 +94,7 @@ impl World {
                 let replica = it.replica(number).expect("everyone runs in the end");
                 let space = &self.spaces[number];
                 let name = format!("m{machine} at the end");
-                let look = Look::at(name, replica, &space.book, &space.colls)
+                let look = Look::at(name, replica, &space.book, space.colls.all())
                     .map_err(|error| breach("I1", format!("m{machine} cannot be read: {}", chain(&error))))?;
                 let home = self.machines[space.home].replica(number).expect("everyone runs in the end");
                 if machine == space.home {
@@ -102,6 +102,7 @@ impl World {
                 }
                 if self.is_member(machine, number) {
                     loss::everywhere(&look, |writer| home.anchored(writer))?;
+                    policies::alike(&look, home)?;
                 }
             }
         }

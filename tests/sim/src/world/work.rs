@@ -1,8 +1,16 @@
 //! Applications at work: what they wish, and what they are told.
 
+use crdt::view::{Deletes, Manner, Siblings};
+use crdt::{Dot, Policy};
+use disk::{Faults, MemoryDisk};
+use replica::Snapshot;
+
 use super::World;
+use crate::book::Vector;
+use crate::deeds::{Ask, Request};
 use crate::event::What;
 use crate::faults::Fault;
+use crate::machine::{Copy, chain};
 use crate::promise::{ASSERTION, Verdict, breach, classes, poison, writers};
 use crate::weather::Feature;
 use crate::workload::{self, Wrote};
@@ -40,6 +48,12 @@ impl World {
 
     /// One transaction; false when the process ended under it.
     pub(super) fn wish(&mut self, machine: usize, space: usize) -> Result<bool, crate::promise::Breach> {
+        if self.weather.with(Feature::Views)
+            && self.spaces[space].home == machine
+            && self.random.below(6) == 0
+        {
+            self.change_view(machine, space);
+        }
         let it = &mut self.machines[machine];
         let now = it.time(self.now);
         let copy = it.copies.get_mut(&space).expect("it has the space");
@@ -49,7 +63,7 @@ impl World {
         }
         let colls = &self.spaces[space].colls;
         if self.weather.with(Feature::LongTransactions) && copy.open.is_none() && self.random.coin() {
-            match workload::begin(replica, colls[0], &self.weather, &mut self.random) {
+            match workload::begin(replica, colls.things[0], &self.weather, &mut self.random) {
                 Ok(open) => copy.open = Some(open),
                 Err(error) => self.fail(machine, &error),
             }
@@ -57,7 +71,7 @@ impl World {
         }
         let open = copy.open.take();
         match workload::write(replica, open, colls, &self.weather, now, &mut self.random) {
-            Wrote::Commit { committed, class, puts, deletes } => {
+            Wrote::Commit { committed, class, puts, deletes, asks, read } => {
                 let dot = committed.dot;
                 it.latest = it.latest.max(now);
                 copy.pending.push((dot, it.latest));
@@ -66,6 +80,7 @@ impl World {
                     self.weather.tire_of_big_commits();
                 }
                 self.note(machine, What::Writes { space, dot, class, puts, deletes });
+                self.remember(machine, space, dot, asks, &read);
             }
             Wrote::Refused(reason) => self.note(machine, What::Refuses { space, reason }),
             Wrote::Failed(error) => {
@@ -78,6 +93,80 @@ impl World {
             }
         }
         Ok(true)
+    }
+
+    /// The home has a collection read otherwise from now on.
+    fn change_view(&mut self, machine: usize, space: usize) {
+        let kept = &self.spaces[space].colls.kept;
+        let Some(kept) = kept.get(self.random.below(kept.len().max(1) as u64) as usize) else { return };
+        let siblings = [Siblings::Replace, Siblings::Keep, Siblings::Show][self.random.below(3) as usize];
+        let deletes = [Deletes::Hide, Deletes::Revive][self.random.below(2) as usize];
+        let keeps = Manner { siblings: Siblings::Keep, ..Manner::of(Policy::Lww) };
+        let manner = match (kept.made.policy, siblings) {
+            (Policy::Map, siblings) => Manner { siblings, deletes, ..kept.made },
+            (Policy::Lww | Policy::Mv | Policy::Copies, Siblings::Show) => Manner::of(Policy::Mv),
+            (Policy::Lww | Policy::Mv | Policy::Copies, Siblings::Keep) if self.random.coin() => keeps,
+            (Policy::Lww | Policy::Mv | Policy::Copies, Siblings::Keep) => Manner::of(Policy::Copies),
+            (Policy::Lww | Policy::Mv | Policy::Copies, Siblings::Replace) => Manner::of(Policy::Lww),
+            _ => return,
+        };
+        let coll = kept.id;
+        let it = &mut self.machines[machine];
+        let now = it.time(self.now);
+        let Some(Copy { home: Some(home), replica: Some(replica), .. }) = it.copies.get_mut(&space) else {
+            return;
+        };
+        // Said before it is known whether it counts: a disk that fails may have written it all the same.
+        self.spaces[space].book.deeds.name(coll, manner);
+        match home.set_view(replica, now, coll, &manner) {
+            Ok(()) | Err(home::Error::OffDuty { .. }) => {}
+            Err(error) => self.fail(machine, &chain(&error)),
+        }
+    }
+
+    /// Takes note of what a commit was asked to do, and of what its writer saw.
+    fn remember(
+        &mut self,
+        machine: usize,
+        space: usize,
+        dot: Dot,
+        asks: Vec<Ask>,
+        read: &Snapshot<MemoryDisk>,
+    ) {
+        if asks.is_empty() {
+            return;
+        }
+        // Faults are for the replica, not for those who keep the book.
+        let faults = self.machines[machine].disk.faults();
+        self.machines[machine].disk.set_faults(Faults::none());
+        let request = self.request(machine, space, dot, asks, read);
+        self.machines[machine].disk.set_faults(faults);
+        match request {
+            Ok(request) => self.spaces[space].book.deeds.ask(request),
+            Err(error) => self.fail(machine, &chain(&error)),
+        }
+    }
+
+    fn request(
+        &self,
+        machine: usize,
+        space: usize,
+        dot: Dot,
+        mut asks: Vec<Ask>,
+        read: &Snapshot<MemoryDisk>,
+    ) -> Result<Request, replica::Error> {
+        let replica = self.machines[machine].replica(space).expect("it wrote a moment ago");
+        let now = replica.snapshot();
+        for ask in &mut asks {
+            ask.manner = now.manner(ask.coll)?.unwrap_or(ask.manner);
+        }
+        let mut request = Request { dot, asks, read: Vector::new(), seen: Vector::new() };
+        for writer in self.spaces[space].book.writers() {
+            request.read.extend(read.tip(writer)?.map(|tip| (*writer, tip.seq)));
+            request.seen.insert(*writer, replica.pending_seq(writer)?);
+        }
+        request.seen.insert(dot.writer, dot.seq - 1);
+        Ok(request)
     }
 
     /// A flush has covered what was pending: its writers are told.
