@@ -19,6 +19,7 @@
 //! | `POST …/keys/{key}` | `KeyVerb`: increment, add, remove, rename -> `Written` |
 //! | `DELETE …/keys?prefix=` | every key with that prefix, in one commit -> `Deleted` |
 //! | `PUT …/collections/{coll}/view` | `SetView` -> `Collection`; at the home |
+//! | `PUT …/collections/{coll}/retention` | `SetRetention` -> `Collection`; at the home |
 //! | `GET …/keys?prefix=&from=&to=&limit=&reverse=&keys_only=` | NDJSON, one `Entry` a line |
 //! | `POST …/collections/{coll}/import` | `ImportBatch` -> `Imported` |
 //! | `GET /v1/spaces/{space}/notes/{source}` | `Position`; 404 when nothing was imported from it |
@@ -51,6 +52,7 @@ mod keys;
 mod members;
 mod peers;
 mod problem;
+mod retention;
 mod scan;
 mod spaces;
 mod status;
@@ -87,6 +89,7 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/spaces/{space}/collections/{coll}/keys/{*key}", key)
         .route("/v1/spaces/{space}/collections/{coll}/keys", get(scan::scan).delete(verbs::delete_all))
         .route("/v1/spaces/{space}/collections/{coll}/view", put(spaces::set_view))
+        .route("/v1/spaces/{space}/collections/{coll}/retention", put(retention::set))
         .route("/v1/spaces/{space}/collections/{coll}/import", post(import::import))
         .route("/v1/spaces/{space}/notes/{source}", get(import::note))
         .route("/v1/spaces/{space}/verify", post(spaces::verify))

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use replica::Mode;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::config::{self, Settings};
+use crate::conflicts::keep_losers;
 use crate::endpoint::{self, Endpoint};
 use crate::handover::keep_announcing;
 use crate::peer;
@@ -91,6 +92,8 @@ pub struct Daemon {
     pub(crate) instance: [u8; 16],
     /// True from the moment it is asked to stop: streams that would never end do.
     pub(crate) stopping: watch::Receiver<bool>,
+    /// Somebody bounded how long losers are kept: it is looked at once more.
+    pub(crate) losers_bounded: Notify,
     started: Instant,
     listen: Option<SocketAddr>,
     http: Option<SocketAddr>,
@@ -153,6 +156,7 @@ impl Running {
             peers: Peers::load(&options.data, records),
             spaces,
             endpoint: endpoint.clone(),
+            losers_bounded: Notify::new(),
             instance: clock::seed()[..16].try_into().expect("sixteen of 32 bytes"),
             started: Instant::now(),
             listen,
@@ -169,6 +173,7 @@ impl Running {
         let mut keepers = JoinSet::new();
         keepers.spawn(keep_time(daemon.clone()));
         keepers.spawn(keep_records(daemon.clone()));
+        keepers.spawn(keep_losers(daemon.clone()));
         if let Some(endpoint) = endpoint {
             keepers.spawn(keep_accepting(daemon.clone(), endpoint.clone()));
             keepers.spawn(keep_dialing(daemon.clone(), endpoint));

@@ -1,5 +1,7 @@
 //! The change feed of one space: commits as they became visible here, at least once each, from a cursor on.
 
+mod change;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -17,9 +19,7 @@ use crate::slot::{self, Look, Turn};
 use crate::space::Space;
 use crate::spaces::{Spaces, folder};
 use crate::told;
-
-/// Longest value that an event carries.
-const VALUE_LEN_MAX: u64 = 64 << 10;
+use change::What;
 
 /// Keys of one `changed` event.
 const CHANGED_MAX: usize = 256;
@@ -208,13 +208,14 @@ impl Follower {
         snapshot: &Snapshot<RealDisk>,
     ) -> Result<Option<Change>, Error> {
         let Some(collection) = self.name(place.coll, snapshot)? else { return Ok(None) };
-        let manner = snapshot.manner(place.coll)?.unwrap_or_default();
+        let What { op, value, len, ignored } = What::of(snapshot, place, payload)?;
         Ok(Some(Change {
             collection,
             key: Key(place.key.clone()),
-            op: if payload.is_some() { "put" } else { "delete" }.to_string(),
-            value: told::value(snapshot, &manner, &place.key, payload, VALUE_LEN_MAX)?,
-            len: told::len(payload),
+            op: op.to_string(),
+            value,
+            len,
+            ignored: ignored.map(str::to_string),
             supersedes: supersedes.iter().map(ToString::to_string).collect(),
             conflict: conflicts::open_at(&self.space, snapshot, place)?,
         }))

@@ -36,7 +36,7 @@ pub struct SpaceMetrics {
 
 impl SpaceMetrics {
     /// A conflict ended here. `policy` is that of its collection, or `none` where it is not about one key; `outcome`
-    /// is `picked`, `edited`, `merged`, `rewritten` or `discarded`.
+    /// is `picked`, `edited`, `merged`, `rewritten`, `discarded`, or `expired` where losers were kept as long as was asked.
     pub fn settled(&self, policy: &str, outcome: &'static str) {
         let mut settled = self.settled.lock().expect("counting cannot panic");
         *settled.entry((policy.to_string(), outcome)).or_default() += 1;

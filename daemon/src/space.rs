@@ -42,6 +42,7 @@ pub struct Space {
     membership: RwLock<Membership>,
     names: Mutex<Names>,
     pub(crate) open_conflicts: Mutex<conflicts::Index>,
+    pub(crate) losers_seen: Mutex<conflicts::Seen>,
 }
 
 /// What names of collections mean, as of one version of the base.
@@ -86,6 +87,7 @@ impl Space {
             membership,
             names: Mutex::default(),
             open_conflicts: Mutex::default(),
+            losers_seen: Mutex::default(),
         }
     }
 

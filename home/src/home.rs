@@ -6,7 +6,7 @@ use std::fmt;
 use crdt::view::Manner;
 use crdt::{CollId, Decoder, DeviceId, DeviceKey, Encoder, Handle, Time, derive, system};
 use disk::Disk;
-use replica::{Backlog, HomeWrite, Replica};
+use replica::{Backlog, HomeWrite, Replica, Retention};
 
 use crate::cadence::{Cadence, Uncovered};
 use crate::error::Error;
@@ -256,6 +256,18 @@ impl Home {
     ) -> Result<(), Error> {
         self.check_duty()?;
         self.write(replica, now, vec![replica::view_write(coll, manner)])
+    }
+
+    /// Has losers of a collection kept so long and so many from the next Handle on.
+    pub fn set_retention<D: Disk>(
+        &mut self,
+        replica: &mut Replica<D>,
+        now: Time,
+        coll: CollId,
+        retention: &Retention,
+    ) -> Result<(), Error> {
+        self.check_duty()?;
+        self.write(replica, now, vec![retention.write(coll)])
     }
 
     pub(crate) fn check_duty(&self) -> Result<(), Error> {

@@ -17,6 +17,7 @@ mod meeting;
 mod membership;
 mod outbox;
 mod policies;
+mod retention;
 mod series;
 mod serving;
 mod syscalls;

@@ -111,7 +111,7 @@ fn who_follows_is_told_at_once_and_told_of_conflicts() {
     device.ok(&["peer", "resume", "--all"]);
     let conflict = event()["data"]["changes"][0]["conflict"].clone();
     home.ok(&["discard", conflict.as_str().expect("the write that comes to another one says so")]);
-    assert_eq!(event()["data"]["changes"][0]["op"], "delete");
+    assert_eq!(event()["data"]["changes"][0]["op"], "discard");
 
     let asked = std::time::Instant::now();
     assert_eq!(home.stop().0, Some(0));

@@ -6,9 +6,11 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use crdt::view::{Deletes, Manner, Siblings};
 use crdt::{CollId, Descriptor, Policy};
+use replica::Retention;
 
 use super::answer::{self, Answer, Here, created};
 use super::problem::Problem;
+use super::retention;
 use super::types::{self, Collection, CreateCollection, CreateSpace, SetView, Verified};
 use crate::slot::{self, Turn};
 use crate::space::{check_name, create_collection as create_collection_work};
@@ -49,7 +51,8 @@ pub(super) async fn collections(
     let found = snapshot.collections()?;
     let shown = |found: replica::Collection| {
         let manner = snapshot.manner(found.id)?;
-        Ok(shown(found.name, found.id, &found.descriptor, manner))
+        let retention = snapshot.retention(found.id)?;
+        Ok(shown(found.name, found.id, &found.descriptor, manner, retention))
     };
     Ok(Json(found.into_iter().map(shown).collect::<Answer<_>>()?))
 }
@@ -62,7 +65,8 @@ pub(super) async fn collection(
     let descriptor = at.snapshot.descriptor(at.coll)?;
     let descriptor = descriptor.ok_or_else(|| Problem::no_collection(&space, &coll))?;
     let manner = at.snapshot.manner(at.coll)?;
-    Ok(Json(shown(coll, at.coll, &descriptor, manner)))
+    let retention = at.snapshot.retention(at.coll)?;
+    Ok(Json(shown(coll, at.coll, &descriptor, manner, retention)))
 }
 
 pub(super) async fn create_collection(
@@ -85,7 +89,7 @@ pub(super) async fn create_collection(
     let len = name.len() + 256;
     let id = space.slot.call(len, create_collection_work(descriptor.clone())).await?;
     space.forget_names();
-    Ok(created(shown(name, id, &descriptor, Some(manner))))
+    Ok(created(shown(name, id, &descriptor, Some(manner), Retention::default())))
 }
 
 async fn existing(space: &crate::space::Space, name: &str) -> Answer<Option<CollId>> {
@@ -124,7 +128,8 @@ pub(super) async fn set_view(
             Turn::Done(set())
         })
         .await?;
-    Ok(Json(shown(coll, id, &descriptor, Some(manner))))
+    let retention = at.snapshot.retention(id)?;
+    Ok(Json(shown(coll, id, &descriptor, Some(manner), retention)))
 }
 
 /// A policy with its options, as they are written.
@@ -161,11 +166,18 @@ fn manner_of(policy: &str, siblings: Option<&str>, deletes: Option<&str>) -> Ans
     Ok(manner)
 }
 
-fn shown(name: String, id: CollId, descriptor: &Descriptor, manner: Option<Manner>) -> Collection {
+pub(super) fn shown(
+    name: String,
+    id: CollId,
+    descriptor: &Descriptor,
+    manner: Option<Manner>,
+    retention: Retention,
+) -> Collection {
     let policy = descriptor.policy.to_string();
     let made = Manner::described(descriptor);
     let view = manner.filter(|manner| *manner != made).map(|manner| manner.policy.to_string());
-    Collection { name, id: id.to_string(), policy, view }
+    let (losers_max_age, losers_max_count) = retention::words(retention);
+    Collection { name, id: id.to_string(), policy, view, losers_max_age, losers_max_count }
 }
 
 pub(super) async fn verify(State(here): Here, Path(space): Path<String>) -> Answer<Json<Verified>> {

@@ -17,7 +17,7 @@ pub use conflicts::{Conflict, Resolve, Settled, Side};
 pub use explain::{Explained, Finding, StoryWrite};
 pub use members::{Claim, HandedOver, Handover, Invite, Invited, Join, Leave, Revoke, Revoked};
 pub use transactions::{ChangedRead, Transact, TransactWrite};
-pub use verbs::{Deleted, KeyVerb, SetView};
+pub use verbs::{Deleted, KeyVerb, SetRetention, SetView};
 
 /// A value: text where it is UTF-8, else base64.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -295,6 +295,12 @@ pub struct Collection {
     /// How it is read now, where the home says otherwise than its policy.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub view: Option<String>,
+    /// Losers that lost longer ago go, as in `30d`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub losers_max_age: Option<String>,
+    /// Of a key, losers beyond so many go.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub losers_max_count: Option<u64>,
 }
 
 /// `POST /v1/spaces/{space}/transactions` and `…/import`: writes that land together or not at all.

@@ -1,7 +1,7 @@
 //! `collection`: create, list, show.
 
 use hyper::Method;
-use strandline::api::types::{Collection, CreateCollection, SetView};
+use strandline::api::types::{Collection, CreateCollection, SetRetention, SetView};
 
 use super::Global;
 use super::failure::Failure;
@@ -34,19 +34,16 @@ enum CollectionCommand {
         #[command(flatten)]
         options: Options,
     },
-    /// Read a collection in another way from now on, everywhere; what is stored stays as it is. At the home
-    #[command(after_help = "Example:\n  strandline collection set telemetry/notes --view mv")]
-    Set {
-        /// SPACE/COLLECTION
-        target: Target,
+    /// Read a collection in another way from now on, everywhere, or bound how long losers are kept. At the home
+    #[command(after_help = "\
+Another view changes nothing that is stored. Losers that are kept until somebody settles them go where a bound is set: by
+an ordinary commit of the home, seen in the change feed and counted as `expired` in the metrics.
 
-        /// One of lww, mv and copies; of documents: map
-        #[arg(long, value_parser = POLICIES)]
-        view: String,
-
-        #[command(flatten)]
-        options: Options,
-    },
+Example:
+  strandline collection set telemetry/notes --view mv
+  strandline collection set telemetry/notes --losers-max-age 30d --losers-max-count 20
+  strandline collection set telemetry/notes --losers-max-age off")]
+    Set(SetArguments),
     /// List the collections of a space
     #[command(after_help = "Example:\n  strandline collection list telemetry")]
     List {
@@ -59,6 +56,27 @@ enum CollectionCommand {
         /// SPACE/COLLECTION
         target: Target,
     },
+}
+
+#[derive(clap::Args)]
+struct SetArguments {
+    /// SPACE/COLLECTION
+    target: Target,
+
+    /// One of lww, mv and copies; of documents: map
+    #[arg(long, value_parser = POLICIES, required_unless_present_any = ["losers_max_age", "losers_max_count"])]
+    view: Option<String>,
+
+    #[command(flatten)]
+    options: Options,
+
+    /// Losers go once they lost so long ago, as in 30d; `off`: never for their age
+    #[arg(long, value_name = "AGE")]
+    losers_max_age: Option<String>,
+
+    /// Of the losers of a key only the latest N stay; 0: all do
+    #[arg(long, value_name = "N")]
+    losers_max_count: Option<u64>,
 }
 
 /// What a policy leaves open.
@@ -82,9 +100,7 @@ pub(crate) async fn run(global: &Global, arguments: CollectionArguments) -> Resu
         CollectionCommand::Create { target, policy, options } => {
             create(global, &mut client, &target, policy, options).await
         }
-        CollectionCommand::Set { target, view, options } => {
-            set_view(global, &mut client, &target, view, options).await
-        }
+        CollectionCommand::Set(arguments) => set(global, &mut client, arguments).await,
         CollectionCommand::List { space } => list_collections(global, &mut client, &space).await,
         CollectionCommand::Show { target } => show(global, &mut client, &target).await,
     }
@@ -104,6 +120,35 @@ async fn create(
         return print_json(&made);
     }
     print_line(&format!("created collection {target} ({})", made.policy))
+}
+
+async fn set(global: &Global, client: &mut Client, arguments: SetArguments) -> Result<(), Failure> {
+    let SetArguments { target, view, options, losers_max_age, losers_max_count } = arguments;
+    let is_bounded = losers_max_age.is_some() || losers_max_count.is_some();
+    if let Some(view) = view {
+        set_view(global, client, &target, view, options).await?;
+    }
+    if !is_bounded {
+        return Ok(());
+    }
+    let path = format!("{}/retention", target.path());
+    let wish = SetRetention { losers_max_age, losers_max_count };
+    let set: Collection = client.send(Method::PUT, &path, &wish).await?;
+    if global.json {
+        return print_json(&set);
+    }
+    print_line(&format!("{target} keeps {} from now on", kept(&set)))
+}
+
+/// Which losers stay, in words.
+fn kept(collection: &Collection) -> String {
+    let age = collection.losers_max_age.as_ref().map(|age| format!("for {age}"));
+    let count = collection.losers_max_count.map(|count| format!("at most {count} of a key"));
+    match (age, count) {
+        (None, None) => "losers until somebody settles them".to_string(),
+        (Some(age), Some(count)) => format!("losers {age}, and {count}"),
+        (age, count) => format!("losers {}", age.or(count).unwrap_or_default()),
+    }
 }
 
 async fn set_view(
@@ -153,6 +198,9 @@ async fn show(global: &Global, client: &mut Client, target: &Target) -> Result<(
     print_line(&format!("policy  {}", collection.policy))?;
     if let Some(view) = &collection.view {
         print_line(&format!("view    {view}"))?;
+    }
+    if collection.losers_max_age.is_some() || collection.losers_max_count.is_some() {
+        print_line(&format!("keeps   {}", kept(&collection)))?;
     }
     print_line(&format!("id      {}", collection.id))
 }

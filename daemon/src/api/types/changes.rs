@@ -47,13 +47,17 @@ pub struct Change {
     pub collection: String,
     /// The key.
     pub key: Key,
-    /// `put` or `delete`.
+    /// `put`; `delete`, also where an element was taken out of a set; or `discard`, where writes went and others live on.
     pub op: String,
-    /// What was put, up to 64 KiB.
+    /// What was put, or lives on, up to 64 KiB: of a field its JSON, of an element or a document that it is there, of a
+    /// counter what is read when the event is sent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub value: Option<Value>,
     /// Its bytes.
     pub len: u64,
+    /// Why it counts for nothing, by every device alike.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ignored: Option<String>,
     /// The writes it replaced.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub supersedes: Vec<String>,

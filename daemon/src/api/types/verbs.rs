@@ -47,3 +47,13 @@ pub struct SetView {
     #[serde(default)]
     pub deletes: Option<String>,
 }
+
+/// `PUT …/collections/{coll}/retention`: what is absent stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct SetRetention {
+    /// Losers that lost longer ago go, as in `30d`; `off`: none goes for its age.
+    pub losers_max_age: Option<String>,
+    /// Of a key, losers beyond so many go, the lowest first; 0: none goes for their number.
+    pub losers_max_count: Option<u64>,
+}
