@@ -40,6 +40,8 @@ pub struct Settings {
     pub retry: Retry,
     /// What this daemon may use.
     pub limits: Limits,
+    /// How conflicts are settled that a program has a resolver for.
+    pub conflicts: Conflicts,
     /// What a read waits for where it does not say.
     pub default_consistency: Strength,
     /// The same, for single collections.
@@ -81,6 +83,20 @@ impl Default for Outbox {
             max_age: Span(Duration::from_secs(90 * 86_400)),
             when_full: WhenFull::Reject,
         }
+    }
+}
+
+/// Settling conflicts by a resolver.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Conflicts {
+    /// How long a resolver may think about one; after it the conflict stays open.
+    pub resolver_timeout: Span,
+}
+
+impl Default for Conflicts {
+    fn default() -> Conflicts {
+        Conflicts { resolver_timeout: Span(Duration::from_secs(10)) }
     }
 }
 

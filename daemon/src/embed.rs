@@ -1,22 +1,31 @@
-//! A replica inside another program: no sockets, no threads of its own, the same folder and the same guarantees.
+//! A replica inside another program: no sockets, the same folder and the same guarantees, and no thread of its own but for
+//! a resolver of conflicts.
 
+mod collection;
+mod resolver;
+#[cfg(test)]
+mod tests;
+mod transaction;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crdt::{Class, CollId, Descriptor, Dot, Element, Policy};
+use crdt::{Descriptor, Policy};
 use disk::RealDisk;
-use replica::{KeyRange, Order, Snapshot};
+use replica::Snapshot;
 
 use crate::api::types::{Conflict, Settled};
 use crate::config::{self, Settings};
 use crate::conflicts::{self, Filter, Settle};
 use crate::feed::{self, Follower, Start};
 use crate::identity::Identity;
-use crate::keytext::Key;
 use crate::slot::{self, Turn};
-use crate::space::{self, Condition, check_name};
+use crate::space::{self, check_name};
 use crate::spaces::{self, Spaces};
-use crate::verbs::{Verb, apply, carry_out};
+pub use collection::Collection;
+pub use resolver::{Resolver, ResolverError};
+pub use transaction::Transaction;
 
 /// How often a transaction is run again whose reads changed.
 const ATTEMPTS_MAX: usize = 64;
@@ -69,19 +78,6 @@ pub struct Replica {
 pub struct Space {
     spaces: Arc<Spaces>,
     space: Arc<space::Space>,
-}
-
-/// One ordered map of a [`Space`].
-#[derive(Clone)]
-pub struct Collection {
-    space: Space,
-    id: CollId,
-}
-
-/// Reads of one moment and writes that land together, or not at all if something it read has changed.
-pub struct Transaction {
-    space: Space,
-    inner: replica::Transaction<RealDisk>,
 }
 
 impl Replica {
@@ -185,6 +181,12 @@ impl Space {
         Ok(conflicts::settle(&self.space, id, how)?)
     }
 
+    /// What came of conflicts here since the start, by the policy of their collection and by outcome: what `/metrics` shows as
+    /// `strandline_conflicts_total`.
+    pub fn conflict_outcomes(&self) -> BTreeMap<(String, &'static str), u64> {
+        self.space.metrics.outcomes()
+    }
+
     /// The change feed, from now on or from an earlier cursor.
     pub fn watch(&self, start: Start) -> Result<Follower, Error> {
         Ok(Follower::new(&self.spaces, self.space.clone(), None, start)?)
@@ -200,222 +202,8 @@ impl Space {
     }
 }
 
-impl Collection {
-    /// The value at a key.
-    pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.space.snapshot()?.get(self.id, &Key::plain(key).0)?)
-    }
-
-    /// Sets the value at a key; durable when this returns.
-    pub fn put(&self, key: &str, value: impl AsRef<[u8]>) -> Result<Dot, Error> {
-        self.write(key, Verb::Put(value.as_ref().to_vec()))
-    }
-
-    /// Takes the value at a key away, durably; whether there was one.
-    pub fn delete(&self, key: &str) -> Result<bool, Error> {
-        match self.write(key, Verb::Delete) {
-            Ok(_) => Ok(true),
-            Err(Error::Space(slot::Error::NoKey)) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Counts up, or down; durable when this returns.
-    pub fn increment(&self, key: &str, by: i64) -> Result<Dot, Error> {
-        self.write(key, Verb::Increment(by))
-    }
-
-    /// Puts an element into a set.
-    pub fn add(&self, set: &str, element: &str) -> Result<Dot, Error> {
-        self.write(set, Verb::Add(vec![Element::Text(element.to_owned())]))
-    }
-
-    /// Takes an element out of a set.
-    pub fn remove(&self, set: &str, element: &str) -> Result<Dot, Error> {
-        self.write(set, Verb::Remove(vec![Element::Text(element.to_owned())]))
-    }
-
-    /// Any other verb.
-    pub fn carry_out(&self, key: &str, verb: Verb) -> Result<Dot, Error> {
-        self.write(key, verb)
-    }
-
-    /// What a key reads as, by the policy of the collection.
-    pub fn value(&self, key: &str) -> Result<Option<replica::Value>, Error> {
-        let snapshot = self.space.snapshot()?;
-        let manner = snapshot.manner(self.id)?.unwrap_or_default();
-        Ok(snapshot.entry(self.id, manner, &Key::plain(key).0)?.map(|entry| entry.value))
-    }
-
-    fn write(&self, key: &str, verb: Verb) -> Result<Dot, Error> {
-        let work = carry_out(self.id, Key::plain(key).0, verb.clone(), Condition::None);
-        Ok(self.space.space.slot.call_blocking(key.len() + verb.len(), work)?.dot)
-    }
-
-    /// Every key that begins with `prefix`, with its value, in order. The encoded keys sort as their values do.
-    pub fn scan(&self, prefix: &str) -> Result<Vec<(Key, Vec<u8>)>, Error> {
-        let snapshot = self.space.snapshot()?;
-        let range = KeyRange::prefix(&crdt::key::prefix_of_text(prefix));
-        let mut found = Vec::new();
-        for reading in snapshot.scan(self.id, &range, Order::Ascending)? {
-            let reading = reading?;
-            let value = snapshot.value(&reading.winner.payload)?;
-            found.push((Key(reading.key), value));
-        }
-        Ok(found)
-    }
-}
-
-impl Transaction {
-    /// The value at a key, own writes included. If it changes before the commit, there is none.
-    pub fn get(&mut self, collection: &Collection, key: &str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.inner.get(collection.id, &Key::plain(key).0)?)
-    }
-
-    /// Every key that begins with `prefix`, with its value, own writes included. If one comes, goes or changes before the
-    /// commit, there is none.
-    pub fn scan(&mut self, collection: &Collection, prefix: &str) -> Result<Vec<(Key, Vec<u8>)>, Error> {
-        let range = KeyRange::prefix(&crdt::key::prefix_of_text(prefix));
-        let found = self.inner.scan(collection.id, &range, Order::Ascending, usize::MAX)?;
-        Ok(found.into_iter().map(|(key, value)| (Key(key), value)).collect())
-    }
-
-    /// Sets the value at a key.
-    pub fn put(&mut self, collection: &Collection, key: &str, value: impl AsRef<[u8]>) -> Result<(), Error> {
-        Ok(self.inner.put(collection.id, &Key::plain(key).0, value.as_ref())?)
-    }
-
-    /// Takes the value at a key away.
-    pub fn delete(&mut self, collection: &Collection, key: &str) -> Result<(), Error> {
-        Ok(self.inner.delete(collection.id, &Key::plain(key).0)?)
-    }
-
-    /// Any other verb.
-    pub fn carry_out(&mut self, collection: &Collection, key: &str, verb: &Verb) -> Result<(), Error> {
-        Ok(apply(&mut self.inner, collection.id, &Key::plain(key).0, verb)?)
-    }
-
-    /// Makes all of it durable in one step; [`Error::Conflict`] if something it read has changed since it began.
-    pub fn commit(self) -> Result<Dot, Error> {
-        let mut inner = Some(self.inner);
-        let committed = self.space.space.slot.call_blocking(1_024, move |owner, now| {
-            let Some(transaction) = inner.take() else { return Turn::Done(Err(slot::Error::Contended)) };
-            let live = match owner.live_to_write() {
-                Ok(live) => live,
-                Err(error) => return Turn::Done(Err(error)),
-            };
-            // Run again it would read something else: that is the caller's to decide.
-            let committed = live.replica.commit(now, transaction, Class::Normal);
-            if let Ok(committed) = &committed {
-                owner.committed(now, committed.dot);
-            }
-            Turn::Done(committed.map_err(Into::into))
-        });
-        match committed {
-            Ok(committed) => Ok(committed.dot),
-            Err(slot::Error::Commit(error)) => Err(error.into()),
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
 impl std::fmt::Debug for Space {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Space({} in {})", self.space.name, self.spaces.data().display())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scratch::Scratch;
-
-    #[test]
-    fn a_program_writes_reads_and_finds_it_again() {
-        let data = Scratch::new("embed");
-        {
-            let replica = Replica::open(data.path()).unwrap();
-            let notes = replica.space("mine").unwrap().collection("notes").unwrap();
-            notes.put("greeting", "hello").unwrap();
-            notes.put("other", "x").unwrap();
-            notes.delete("other").unwrap();
-        }
-        let replica = Replica::open(data.path()).unwrap();
-        let notes = replica.space("mine").unwrap().collection("notes").unwrap();
-        assert_eq!(notes.get("greeting").unwrap().as_deref(), Some(&b"hello"[..]));
-        assert_eq!(notes.get("other").unwrap(), None);
-        let all: Vec<_> = notes.scan("gr").unwrap().into_iter().map(|(key, _)| key.to_string()).collect();
-        assert_eq!(all, ["greeting"]);
-    }
-
-    #[test]
-    fn a_transaction_whose_reads_changed_is_refused_whole() {
-        let data = Scratch::new("embed-conflict");
-        let replica = Replica::open(data.path()).unwrap();
-        let space = replica.space("mine").unwrap();
-        let stock = space.collection("stock").unwrap();
-        stock.put("apples", "3").unwrap();
-        let mut sale = space.begin().unwrap();
-        assert_eq!(sale.get(&stock, "apples").unwrap().as_deref(), Some(&b"3"[..]));
-        sale.put(&stock, "apples", "2").unwrap();
-        sale.put(&stock, "sold", "1").unwrap();
-        stock.put("apples", "0").unwrap();
-        assert!(matches!(sale.commit(), Err(Error::Conflict)));
-        assert_eq!(stock.get("sold").unwrap(), None);
-    }
-
-    #[test]
-    fn what_changed_meanwhile_is_read_again() {
-        let data = Scratch::new("embed-retry");
-        let replica = Replica::open(data.path()).unwrap();
-        let space = replica.space("mine").unwrap();
-        let stock = space.collection("stock").unwrap();
-        stock.put("apples", "3").unwrap();
-        let mut runs = 0;
-        let left = space.transact(|tx| {
-            let counted = tx.scan(&stock, "")?.len();
-            runs += 1;
-            if runs == 1 {
-                stock.put("pears", "1")?;
-            }
-            tx.put(&stock, "count", counted.to_string())?;
-            Ok(counted)
-        });
-        assert_eq!((left.unwrap(), runs), (2, 2), "a key that came into the range is a change");
-        assert_eq!(stock.get("count").unwrap().as_deref(), Some(&b"2"[..]));
-    }
-
-    #[test]
-    fn a_follower_is_told_what_is_written() {
-        let data = Scratch::new("embed-watch");
-        let cursor = {
-            let replica = Replica::open(data.path()).unwrap();
-            let space = replica.space("mine").unwrap();
-            let notes = space.collection("notes").unwrap();
-            let mut follower = space.watch(Start::Now).unwrap();
-            notes.put("a", "1").unwrap();
-            notes.delete("a").unwrap();
-            let told = follower.next_events().unwrap();
-            let ops: Vec<&str> = told.iter().map(|event| event.data.changes[0].op.as_str()).collect();
-            assert_eq!(ops, ["put", "delete"]);
-            notes.put("b", "2").unwrap();
-            follower.cursor()
-        };
-        let replica = Replica::open(data.path()).unwrap();
-        let space = replica.space("mine").unwrap();
-        let mut follower = space.watch(Start::Cursor(cursor)).unwrap();
-        let told = follower.next_events().unwrap();
-        assert_eq!(told.len(), 1, "a restart loses nothing and repeats nothing here");
-        assert_eq!(told[0].data.changes[0].key, Key::plain("b"));
-        assert_eq!(follower.next_events().unwrap(), []);
-    }
-
-    #[test]
-    fn one_directory_has_one_owner() {
-        let data = Scratch::new("embed-lock");
-        let replica = Replica::open(data.path()).unwrap();
-        assert!(matches!(Replica::open(data.path()), Err(Error::Folder(spaces::Error::InUse { .. }))));
-        drop(replica);
-        assert!(Replica::open(data.path()).is_ok());
     }
 }

@@ -40,6 +40,6 @@ pub mod spaces;
 mod told;
 pub mod verbs;
 
-pub use embed::{Collection, Error, Replica, Space, Transaction};
+pub use embed::{Collection, Error, Replica, Resolver, ResolverError, Space, Transaction};
 
 const _: () = assert!(!planted::SWITCH, "what ships has no planted bugs: build the simulator by itself");

@@ -28,18 +28,25 @@ pub struct SpaceMetrics {
     pub converge_seconds: Histogram,
     /// Handles whose roots were not those of the same commits here.
     pub divergence: Counter,
-    /// Conflicts settled here, by the policy of their collection and by how.
+    /// What came of conflicts here, by the policy of their collection.
     settled: Mutex<BTreeMap<(String, &'static str), u64>>,
     /// Conflicts that nobody has settled, as of the last count.
     pub conflicts_open: Gauge,
 }
 
 impl SpaceMetrics {
-    /// A conflict ended here. `policy` is that of its collection, or `none` where it is not about one key; `outcome`
-    /// is `picked`, `edited`, `merged`, `rewritten`, `discarded`, or `expired` where losers were kept as long as was asked.
+    /// A conflict ended here, or stays where something was to settle it. `policy` is that of its collection, or `none` where it is not about one key; `outcome`
+    /// is `picked`, `edited`, `merged`, `rewritten`, `discarded`, or `expired` where losers were kept as long as was asked; and
+    /// where a resolver was asked and it stays open `resolver-left`, `resolver-failed`, `resolver-panicked` or
+    /// `resolver-late`.
     pub fn settled(&self, policy: &str, outcome: &'static str) {
         let mut settled = self.settled.lock().expect("counting cannot panic");
         *settled.entry((policy.to_string(), outcome)).or_default() += 1;
+    }
+
+    /// How often each outcome was.
+    pub fn outcomes(&self) -> BTreeMap<(String, &'static str), u64> {
+        self.settled.lock().expect("counting cannot panic").clone()
     }
 }
 
@@ -131,7 +138,7 @@ impl Scrape {
             let label = SpaceLabel { space: space.name.clone() };
             ConstGauge::new(metrics.conflicts_open.get()).encode(open.encode_family(&label)?)?;
         }
-        let help = "Conflicts settled on this device";
+        let help = "Conflicts by what came of them on this device";
         let mut settled = encoder.encode_descriptor("conflicts", help, None, MetricType::Counter)?;
         for (space, metrics) in &self.spaces {
             for ((policy, outcome), count) in &*metrics.settled.lock().expect("counting cannot panic") {

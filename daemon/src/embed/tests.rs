@@ -1,0 +1,184 @@
+//! What a program sees that has a replica inside.
+
+use super::*;
+use crate::keytext::Key;
+use crate::scratch::Scratch;
+
+#[test]
+fn a_program_writes_reads_and_finds_it_again() {
+    let data = Scratch::new("embed");
+    {
+        let replica = Replica::open(data.path()).unwrap();
+        let notes = replica.space("mine").unwrap().collection("notes").unwrap();
+        notes.put("greeting", "hello").unwrap();
+        notes.put("other", "x").unwrap();
+        notes.delete("other").unwrap();
+    }
+    let replica = Replica::open(data.path()).unwrap();
+    let notes = replica.space("mine").unwrap().collection("notes").unwrap();
+    assert_eq!(notes.get("greeting").unwrap().as_deref(), Some(&b"hello"[..]));
+    assert_eq!(notes.get("other").unwrap(), None);
+    let all: Vec<_> = notes.scan("gr").unwrap().into_iter().map(|(key, _)| key.to_string()).collect();
+    assert_eq!(all, ["greeting"]);
+}
+
+#[test]
+fn a_transaction_whose_reads_changed_is_refused_whole() {
+    let data = Scratch::new("embed-conflict");
+    let replica = Replica::open(data.path()).unwrap();
+    let space = replica.space("mine").unwrap();
+    let stock = space.collection("stock").unwrap();
+    stock.put("apples", "3").unwrap();
+    let mut sale = space.begin().unwrap();
+    assert_eq!(sale.get(&stock, "apples").unwrap().as_deref(), Some(&b"3"[..]));
+    sale.put(&stock, "apples", "2").unwrap();
+    sale.put(&stock, "sold", "1").unwrap();
+    stock.put("apples", "0").unwrap();
+    assert!(matches!(sale.commit(), Err(Error::Conflict)));
+    assert_eq!(stock.get("sold").unwrap(), None);
+}
+
+#[test]
+fn what_changed_meanwhile_is_read_again() {
+    let data = Scratch::new("embed-retry");
+    let replica = Replica::open(data.path()).unwrap();
+    let space = replica.space("mine").unwrap();
+    let stock = space.collection("stock").unwrap();
+    stock.put("apples", "3").unwrap();
+    let mut runs = 0;
+    let left = space.transact(|tx| {
+        let counted = tx.scan(&stock, "")?.len();
+        runs += 1;
+        if runs == 1 {
+            stock.put("pears", "1")?;
+        }
+        tx.put(&stock, "count", counted.to_string())?;
+        Ok(counted)
+    });
+    assert_eq!((left.unwrap(), runs), (2, 2), "a key that came into the range is a change");
+    assert_eq!(stock.get("count").unwrap().as_deref(), Some(&b"2"[..]));
+}
+
+#[test]
+fn a_follower_is_told_what_is_written() {
+    let data = Scratch::new("embed-watch");
+    let cursor = {
+        let replica = Replica::open(data.path()).unwrap();
+        let space = replica.space("mine").unwrap();
+        let notes = space.collection("notes").unwrap();
+        let mut follower = space.watch(Start::Now).unwrap();
+        notes.put("a", "1").unwrap();
+        notes.delete("a").unwrap();
+        let told = follower.next_events().unwrap();
+        let ops: Vec<&str> = told.iter().map(|event| event.data.changes[0].op.as_str()).collect();
+        assert_eq!(ops, ["put", "delete"]);
+        notes.put("b", "2").unwrap();
+        follower.cursor()
+    };
+    let replica = Replica::open(data.path()).unwrap();
+    let space = replica.space("mine").unwrap();
+    let mut follower = space.watch(Start::Cursor(cursor)).unwrap();
+    let told = follower.next_events().unwrap();
+    assert_eq!(told.len(), 1, "a restart loses nothing and repeats nothing here");
+    assert_eq!(told[0].data.changes[0].key, Key::plain("b"));
+    assert_eq!(follower.next_events().unwrap(), []);
+}
+
+#[test]
+fn one_directory_has_one_owner() {
+    let data = Scratch::new("embed-lock");
+    let replica = Replica::open(data.path()).unwrap();
+    assert!(matches!(Replica::open(data.path()), Err(Error::Folder(spaces::Error::InUse { .. }))));
+    drop(replica);
+    assert!(Replica::open(data.path()).is_ok());
+}
+
+/// Two values of one key that had not seen each other.
+fn apart(collection: &Collection, key: &str) {
+    for value in ["eco", "sport"] {
+        let seen = crdt::view::mv::Context::default();
+        collection.carry_out(key, crate::verbs::Verb::PutSeen(value.into(), seen)).unwrap();
+    }
+}
+
+/// Waits until that many conflicts had this outcome.
+fn until(space: &Space, outcome: &'static str, count: u64) {
+    let begun = std::time::Instant::now();
+    while space.conflict_outcomes().get(&("mv".to_string(), outcome)) != Some(&count) {
+        assert!(begun.elapsed().as_secs() < 60, "{outcome}: {:?}", space.conflict_outcomes());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_resolver_settles_what_it_can_and_leaves_the_rest() {
+    let data = Scratch::new("embed-resolver");
+    let replica = Replica::open(data.path()).unwrap();
+    let space = replica.space("mine").unwrap();
+    let modes = space.collection_of("modes", Policy::Mv).unwrap();
+    let visits = space.collection_of("visits", Policy::GCounter).unwrap();
+    assert!(visits.resolve_with(|_| Ok(None)).is_err(), "counters have no conflicts");
+    apart(&modes, "before");
+    let resolver = modes.resolve_with(|conflict| {
+        assert_eq!((conflict.kind.as_str(), conflict.losers.len()), ("siblings", 1));
+        match conflict.key.as_ref().map(ToString::to_string).as_deref() {
+            Some("panics") => panic!("a resolver that panics"),
+            Some("fails") => Err("no idea".into()),
+            Some("left") => Ok(None),
+            Some("odd") => Ok(Some(Settle::Pick("7".to_string()))),
+            _ => Ok(Some(Settle::Pick("1".to_string()))),
+        }
+    });
+    let resolver = resolver.unwrap();
+    until(&space, "picked", 1);
+    let many =
+        |key: &str| matches!(modes.value(key).unwrap(), Some(replica::Value::Many(all)) if all.len() == 2);
+    assert_eq!(modes.get("before").unwrap().as_deref(), Some(&b"eco"[..]));
+    for key in ["panics", "fails", "left", "odd", "after"] {
+        apart(&modes, key);
+    }
+    until(&space, "picked", 2);
+    until(&space, "resolver-panicked", 1);
+    until(&space, "resolver-failed", 2);
+    until(&space, "resolver-left", 1);
+    assert_eq!(["panics", "fails", "left", "odd", "after"].map(many), [true, true, true, true, false]);
+    assert_eq!(space.conflicts(9).unwrap().len(), 4, "they are for a person");
+    drop(resolver);
+    apart(&modes, "nobody");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(many("nobody"), "it is not registered any more");
+}
+
+#[test]
+fn a_resolver_that_never_returns_holds_nobody_up() {
+    let data = Scratch::new("embed-stuck");
+    drop(Replica::open(data.path()).unwrap());
+    let settings = data.path().join(config::FILE_NAME);
+    std::fs::write(settings, "conflicts: { resolver_timeout: 50ms }\n").unwrap();
+    let replica = Replica::open(data.path()).unwrap();
+    let space = replica.space("mine").unwrap();
+    let modes = space.collection_of("modes", Policy::Mv).unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let resolver = modes.resolve_with(move |conflict| {
+        if conflict.key == Some(Key::plain("stuck")) {
+            // Until the test is over.
+            held.lock().unwrap().recv().unwrap_or_default();
+        }
+        Ok(Some(Settle::Discard))
+    });
+    let resolver = resolver.unwrap();
+    apart(&modes, "stuck");
+    until(&space, "resolver-late", 1);
+    apart(&modes, "other");
+    until(&space, "discarded", 1);
+    modes.put("free", "1").unwrap();
+    assert_eq!(space.conflicts(9).unwrap().len(), 1, "it stays");
+    // What it decides too late is nobody's business any more.
+    release.send(()).unwrap();
+    apart(&modes, "next");
+    until(&space, "discarded", 2);
+    assert_eq!(space.conflicts(9).unwrap().len(), 1);
+    drop((resolver, replica));
+    assert!(Replica::open(data.path()).is_ok());
+}
