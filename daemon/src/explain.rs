@@ -119,6 +119,7 @@ impl Scene {
             op: if payload.is_some() { "put" } else { "delete" }.to_string(),
             part: part.or_else(|| told::part(&self.manner, key)),
             value: told::value(&self.snapshot, &self.manner, key, payload, VALUE_LEN_MAX)?,
+            len: told::len(payload),
             state: state.to_string(),
             reason: reason.map(str::to_string),
             supersedes: write.supersedes.iter().map(ToString::to_string).collect(),

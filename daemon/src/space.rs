@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, RwLock};
 
-use crdt::{Class, CollId, Descriptor, Dot, SpaceId, Time};
+use crdt::{Class, CollId, CommitId, Descriptor, Dot, SpaceId, Time};
 use disk::RealDisk;
 use replica::{Committed, Snapshot, Transaction};
 
@@ -165,6 +165,40 @@ impl Space {
     }
 }
 
+/// What answers a write: the commit that was made for it, or the one that has made it so before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// Its name.
+    pub dot: Dot,
+    /// Its id, where it was made now.
+    pub id: Option<CommitId>,
+}
+
+impl From<Committed> for Done {
+    fn from(committed: Committed) -> Done {
+        Done { dot: committed.dot, id: Some(committed.id) }
+    }
+}
+
+/// One transaction on the owner's turn, unless all of it is so already: then the write that made it so answers, which `by`
+/// finds where it is one.
+pub(crate) fn transact_unless_so(
+    owner: &mut DiskOwner,
+    now: Time,
+    body: impl FnOnce(&mut Transaction<RealDisk>) -> Result<(), Error>,
+    by: impl FnOnce(&Snapshot<RealDisk>) -> Result<Option<Dot>, Error>,
+) -> Result<Done, Error> {
+    let live = owner.live_to_write()?;
+    let mut transaction = live.replica.begin();
+    body(&mut transaction)?;
+    if live.replica.is_so(&transaction)?
+        && let Some(dot) = by(transaction.snapshot())?
+    {
+        return Ok(Done { dot, id: None });
+    }
+    commit(owner, now, transaction).map(Done::from)
+}
+
 /// One transaction on the owner's turn.
 pub(crate) fn transact(
     owner: &mut DiskOwner,
@@ -174,7 +208,11 @@ pub(crate) fn transact(
     let live = owner.live_to_write()?;
     let mut transaction = live.replica.begin();
     body(&mut transaction)?;
-    let committed = live.replica.commit(now, transaction, Class::Normal)?;
+    commit(owner, now, transaction)
+}
+
+fn commit(owner: &mut DiskOwner, now: Time, transaction: Transaction<RealDisk>) -> Result<Committed, Error> {
+    let committed = owner.live_to_write()?.replica.commit(now, transaction, Class::Normal)?;
     owner.committed(now, committed.dot);
     Ok(committed)
 }

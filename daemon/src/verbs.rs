@@ -2,14 +2,14 @@
 
 use crdt::key::Element;
 use crdt::view::mv::Context;
-use crdt::{CollId, Policy, Time};
+use crdt::{CollId, Dot, Policy, Time};
 use disk::RealDisk;
-use replica::{Committed, KeyRange, Order, Rename, Transaction};
+use replica::{Committed, KeyRange, Order, Rename, Snapshot, Transaction};
 use serde_json::Value;
 
 use crate::document;
 use crate::slot::{Error, Turn};
-use crate::space::{Condition, DiskOwner, transact};
+use crate::space::{Condition, DiskOwner, Done, transact, transact_unless_so};
 
 /// One verb.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,9 +51,9 @@ pub(crate) fn carry_out(
     key: Vec<u8>,
     verb: Verb,
     condition: Condition,
-) -> impl FnMut(&mut DiskOwner, Time) -> Turn<Committed> + Send + 'static {
+) -> impl FnMut(&mut DiskOwner, Time) -> Turn<Done> + Send + 'static {
     move |owner, now| {
-        transact(owner, now, |tx| {
+        let verbs = |tx: &mut Transaction<RealDisk>| {
             let must_be_there = verb == Verb::Delete;
             if condition != Condition::None || must_be_there {
                 let found = found(tx, coll, &key)?;
@@ -63,9 +63,34 @@ pub(crate) fn carry_out(
                 }
             }
             apply(tx, coll, &key, &verb)
-        })
-        .into()
+        };
+        transact_unless_so(owner, now, verbs, |snapshot| made_by(snapshot, coll, &key, &verb)).into()
     }
+}
+
+/// The one write that made a key what a verb wants; none where several did.
+fn made_by(
+    snapshot: &Snapshot<RealDisk>,
+    coll: CollId,
+    key: &[u8],
+    verb: &Verb,
+) -> Result<Option<Dot>, Error> {
+    let range = match verb {
+        Verb::Add(element) | Verb::Remove(element) => {
+            let key = crdt::view::set::key_of(&set_of(key)?, element);
+            KeyRange::key(&key.map_err(|_| replica::CommitError::BadKey)?)
+        }
+        _ => KeyRange::of(snapshot.manner(coll)?.unwrap_or_default().policy, key),
+    };
+    let mut by = None;
+    for read in snapshot.scan(coll, &range, Order::Ascending)? {
+        let read = read?;
+        if !read.losers.is_empty() || by.is_some_and(|by| by != read.winner.dot) {
+            return Ok(None);
+        }
+        by = Some(read.winner.dot);
+    }
+    Ok(by)
 }
 
 /// The command that deletes every key of a range; how many there were.

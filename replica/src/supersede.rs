@@ -12,7 +12,7 @@ use planted::Bug;
 
 use crate::error::{CommitError, Error};
 use crate::replica::Replica;
-use crate::transaction::{Scope, Write};
+use crate::transaction::{Scope, Transaction, Write};
 
 /// The commit that is being made.
 #[derive(Clone, Copy)]
@@ -47,6 +47,24 @@ impl<D: Disk> Replica<D> {
             mutations.push(Mutation { coll, key: key.clone(), op, supersedes });
         }
         Ok(mutations)
+    }
+
+    /// Whether all that a transaction wants is so already, so that its commit would say nothing. Like a commit it is refused
+    /// where what was read has changed.
+    pub fn is_so(&self, transaction: &Transaction<D>) -> Result<bool, CommitError> {
+        transaction.validate(&self.changes)?;
+        if !transaction.notes.is_empty() {
+            return Ok(false);
+        }
+        for ((coll, key), write) in &transaction.writes {
+            let Write::Advance(wanted) = write else { return Ok(false) };
+            // An element that goes no further is refused by the commit, and not so.
+            let is_there = advance(&self.pending.live(*coll, key)?, *wanted, key);
+            if !matches!(is_there, Ok(None)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What becomes of a write; none: what it wants is so already.

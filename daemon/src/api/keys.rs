@@ -11,7 +11,7 @@ use crdt::view::mv::Context;
 use crdt::view::{Manner, copies};
 use crdt::{CollId, Policy};
 use disk::RealDisk;
-use replica::{Committed, KeyRange, Snapshot};
+use replica::{KeyRange, Snapshot};
 use serde::Deserialize;
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ use super::types::{Entry, Key, Sibling, Value, Written};
 use crate::document;
 use crate::reads::Read;
 use crate::slot::Level;
-use crate::space::Space;
+use crate::space::{Done, Space};
 use crate::verbs::{Verb, carry_out};
 
 #[derive(Deserialize, Default)]
@@ -99,26 +99,27 @@ pub(super) async fn write(
 /// The answer to a write, once it has gone as far as was asked.
 pub(super) async fn written(
     space: &Space,
-    committed: Committed,
+    done: impl Into<Done>,
     level: Level,
     timeout: std::time::Duration,
 ) -> Answer<Response> {
-    if !space.reach(committed.dot, level, timeout).await? {
-        let detail = format!("written here as {}, but not `{level}` within {timeout:?}", committed.dot);
+    let Done { dot, id } = done.into();
+    if !space.reach(dot, level, timeout).await? {
+        let detail = format!("written here as {dot}, but not `{level}` within {timeout:?}");
         return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "wait-timeout", detail)
             .cure("it is durable here and goes on by itself: strandline status shows how far it is"));
     }
     let version = space.slot.snapshot().await?.handle().version;
-    let token = answer::token(space, version, Some(committed.dot));
+    let token = answer::token(space, version, Some(dot));
     let body = Written {
-        dot: Some(committed.dot.to_string()),
-        commit: Some(committed.id.to_string()),
+        dot: Some(dot.to_string()),
+        commit: id.map(|id| id.to_string()),
         token: token.clone(),
         waited: level.to_string(),
     };
     let mut response = Json(body).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::ETAG, answer::etag(committed.dot));
+    headers.insert(header::ETAG, answer::etag(dot));
     headers.insert(TOKEN, HeaderValue::from_str(&token).expect("a token is plain text"));
     Ok(response)
 }

@@ -91,9 +91,9 @@ pub struct Sibling {
 /// The answer to a write: where it can be found, and a token for reading it elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
-    /// `writer:seq` of the commit; absent when there was nothing to write.
+    /// `writer:seq` of the commit, or of the one that has made it so before.
     pub dot: Option<String>,
-    /// The commit's id.
+    /// The commit's id; absent when nothing was written.
     pub commit: Option<String>,
     /// Sent back with a read to any replica, that read includes the write.
     pub token: String,

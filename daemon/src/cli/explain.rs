@@ -57,10 +57,12 @@ pub(crate) async fn run(global: &Global, arguments: &ExplainArguments) -> Result
         row.extend(part);
         row.extend([
             write.op.clone(),
-            write
-                .value
-                .as_ref()
-                .map_or_else(|| "-".to_string(), |value| value_text(value).replace('\n', " ")),
+            match &write.value {
+                Some(value) => value_text(value).replace('\n', " "),
+                // JSON does not tell a field that is null from no value; no other that is missing is so short.
+                None if explained.policy == "map" && write.len == 1 => "null".to_string(),
+                None => "-".to_string(),
+            },
             hlc_time(write.hlc),
             if write.here { "this one" } else { short(&write.device) }.to_string(),
             write.dot.clone(),

@@ -182,3 +182,27 @@ fn a_resolver_that_never_returns_holds_nobody_up() {
     drop((resolver, replica));
     assert!(Replica::open(data.path()).is_ok());
 }
+
+#[test]
+fn what_is_so_already_is_answered_by_the_write_that_made_it_so() {
+    let data = Scratch::new("embed-so");
+    let replica = Replica::open(data.path()).unwrap();
+    let space = replica.space("mine").unwrap();
+    let seen = space.collection_of("seen", Policy::GSet).unwrap();
+    let tasks = space.collection_of("tasks", Policy::Map).unwrap();
+    let tags = space.collection_of("tags", Policy::OrSet).unwrap();
+    let modes = space.collection("modes").unwrap();
+    let first = seen.add("s", "x").unwrap();
+    let task = tasks.put("t", r#"{"a":1,"b":{"c":[]}}"#).unwrap();
+    assert_eq!(seen.add("s", "x").unwrap(), first);
+    assert_eq!(tasks.put("t", r#"{"b":{"c":[]},"a":1}"#).unwrap(), task);
+    let patched = tasks.carry_out("t", crate::verbs::Verb::Merge(serde_json::json!({ "a": 1 })));
+    assert_eq!(patched.unwrap(), task);
+    assert_eq!(seen.add("s", "y").unwrap().seq, task.seq + 1, "nothing was written in between");
+    // Two writes made it so: an empty commit stands for both.
+    let more = tasks.put("t", r#"{"a":2,"b":{"c":[]}}"#).unwrap();
+    assert!(tasks.put("t", r#"{"a":2,"b":{"c":[]}}"#).unwrap().seq > more.seq);
+    // A fresh write of what is there wins over what others do meanwhile.
+    assert_ne!(modes.put("k", "1").unwrap(), modes.put("k", "1").unwrap());
+    assert_ne!(tags.add("s", "x").unwrap(), tags.add("s", "x").unwrap());
+}

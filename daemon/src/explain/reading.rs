@@ -182,7 +182,7 @@ fn document(scene: &Scene) -> Result<(BTreeMap<At, State>, String), Error> {
         }
         (false, _) if read.hidden.is_empty() => scene.gone(),
         (false, _) => format!(
-            "the document was deleted; {} fields are hidden that whoever deleted it had not seen",
+            "the document was deleted; what whoever deleted it had not seen is hidden, {} of its fields",
             read.hidden.len()
         ),
     };
@@ -190,7 +190,12 @@ fn document(scene: &Scene) -> Result<(BTreeMap<At, State>, String), Error> {
         Some((path, shown)) => {
             format!("{} at /{} was written later and shows instead", shown.live.dot, path.join("/"))
         }
-        None => why,
+        None => match parts.fields.get(&at) {
+            Some(values) if read.value.is_some() => {
+                format!("{} is the latest of {} live writes of the field", values[0].live.dot, values.len())
+            }
+            _ => why,
+        },
     };
     Ok((states, why))
 }

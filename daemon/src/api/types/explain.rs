@@ -42,6 +42,9 @@ pub struct StoryWrite {
     pub part: Option<String>,
     /// What was put, where it is still here: of a counter the total of its writer, of a set whether the element is in it.
     pub value: Option<Value>,
+    /// Bytes of what was put.
+    #[serde(default)]
+    pub len: u64,
     /// `shown`; alive and not shown as it is: `live`, `hidden` in a document that was deleted or behind a later value of
     /// another shape, or `ignored`, since it is nothing that the policy knows; or `superseded`. A delete is never alive.
     pub state: String,
