@@ -130,16 +130,34 @@ pub fn show(space: &Space, id: &str) -> Result<Option<Conflict>, Error> {
     Ok(shown)
 }
 
-/// The id of the conflict at a key of this state, if there is one: at a field also that of its whole document.
-pub(crate) fn open_at(
-    space: &Space,
-    snapshot: &Snapshot<RealDisk>,
-    place: &Place,
-) -> Result<Option<String>, replica::Error> {
-    let named = snapshot.contest_place(place.clone())?;
-    let contests = snapshot.contests(&named)?;
-    let at = contests.iter().find(|contest| contest.place == *place || contest.document_is_gone());
-    Ok(at.map(|contest| id_of_contest(&space.id, contest)))
+/// Looks for the conflict at one key after another of a state.
+pub(crate) struct OpenAt<'a> {
+    space: SpaceId,
+    snapshot: &'a Snapshot<RealDisk>,
+    /// What was found last: the next key is often one of the same document, which is not read again for each.
+    last: Option<(Place, Vec<Contest>)>,
+}
+
+impl<'a> OpenAt<'a> {
+    pub(crate) fn new(space: SpaceId, snapshot: &'a Snapshot<RealDisk>) -> OpenAt<'a> {
+        OpenAt { space, snapshot, last: None }
+    }
+
+    pub(crate) fn snapshot(&self) -> &'a Snapshot<RealDisk> {
+        self.snapshot
+    }
+
+    /// The id of the conflict at a key, if there is one: at a field also that of its whole document.
+    pub(crate) fn id(&mut self, place: &Place) -> Result<Option<String>, replica::Error> {
+        let named = self.snapshot.contest_place(place.clone())?;
+        if self.last.as_ref().is_none_or(|(last, _)| *last != named) {
+            let contests = self.snapshot.contests(&named)?;
+            self.last = Some((named, contests));
+        }
+        let mut contests = self.last.iter().flat_map(|(_, contests)| contests);
+        let at = contests.find(|contest| contest.place == *place || contest.document_is_gone());
+        Ok(at.map(|contest| id_of_contest(&self.space, contest)))
+    }
 }
 
 /// Calls `visit` with each open conflict until it has seen enough; before that `begin`, once.

@@ -12,7 +12,7 @@ use disk::RealDisk;
 use replica::{Place, Snapshot, Told};
 
 use crate::api::types::{Change, Event, EventData, Key};
-use crate::conflicts;
+use crate::conflicts::OpenAt;
 use crate::fingerprint;
 use crate::keytext::time;
 use crate::slot::{self, Look, Turn};
@@ -152,9 +152,10 @@ impl Follower {
                 })?,
             };
             let mut events = Vec::new();
+            let mut open = OpenAt::new(self.space.id, &look.snapshot);
             for Told { commit, next } in told {
                 self.cursor.position = next;
-                events.extend(self.commit(&commit, &look.snapshot)?);
+                events.extend(self.commit(&commit, &mut open)?);
             }
             self.cursor.position = next;
             if next >= look.end {
@@ -167,7 +168,7 @@ impl Follower {
         }
     }
 
-    fn commit(&mut self, commit: &Commit, snapshot: &Snapshot<RealDisk>) -> Result<Option<Event>, Error> {
+    fn commit(&mut self, commit: &Commit, open: &mut OpenAt<'_>) -> Result<Option<Event>, Error> {
         let mut changes = Vec::new();
         for mutation in &commit.body().mutations {
             let payload = match &mutation.op {
@@ -175,7 +176,7 @@ impl Follower {
                 Op::Delete => None,
             };
             let place = Place { coll: mutation.coll, key: mutation.key.clone() };
-            changes.extend(self.change(&place, payload, &mutation.supersedes, snapshot)?);
+            changes.extend(self.change(&place, payload, &mutation.supersedes, open)?);
         }
         if changes.is_empty() {
             return Ok(None);
@@ -205,8 +206,9 @@ impl Follower {
         place: &Place,
         payload: Option<&Payload>,
         supersedes: &[Dot],
-        snapshot: &Snapshot<RealDisk>,
+        open: &mut OpenAt<'_>,
     ) -> Result<Option<Change>, Error> {
+        let snapshot = open.snapshot();
         let Some(collection) = self.name(place.coll, snapshot)? else { return Ok(None) };
         let What { op, value, len, ignored } = What::of(snapshot, place, payload)?;
         Ok(Some(Change {
@@ -217,7 +219,7 @@ impl Follower {
             len,
             ignored: ignored.map(str::to_string),
             supersedes: supersedes.iter().map(ToString::to_string).collect(),
-            conflict: conflicts::open_at(&self.space, snapshot, place)?,
+            conflict: open.id(place)?,
         }))
     }
 
@@ -244,10 +246,11 @@ impl Follower {
             places.insert(place);
         })?;
         let mut changes = Vec::new();
+        let mut open = OpenAt::new(self.space.id, &look.snapshot);
         for place in &places {
             let read = crdt::view::lww::lww(&look.snapshot.live(place.coll, &place.key)?)
                 .map(|read| read.winner.payload.clone());
-            changes.extend(self.change(place, read.as_ref(), &[], &look.snapshot)?);
+            changes.extend(self.change(place, read.as_ref(), &[], &mut open)?);
         }
         self.cursor = Cursor { position: look.end, ..oldest };
         let chunks = changes.chunks(CHANGED_MAX).enumerate().map(|(number, changes)| {

@@ -115,6 +115,13 @@ fn delete_against_an_edit_is_settled_either_way() {
     let listed = home.ok(&["conflicts"]);
     assert!(listed.contains("telemetry/things restored  (deleted)  {\"n\":2}"), "{listed}");
 
+    // Read in another way nobody touched a key, and what disagrees is another thing.
+    for (deletes, kind) in [("revive", "revived"), ("hide", "deleted")] {
+        home.ok(&["collection", "set", THINGS, "--view", "map", "--deletes", deletes]);
+        agree(&all);
+        assert!(conflicts(all).iter().all(|one| one["kind"] == kind), "{deletes}");
+    }
+
     device.ok(&["resolve", id(&open[0]), "--value", r#"{"n":3}"#]);
     home.ok(&["discard", id(&open[1])]);
     home.ok(&["resolve", id(&open[2]), "--pick", "1"]);

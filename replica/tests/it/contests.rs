@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use crdt::view::counter::Total;
+use crdt::view::set::{ADDED, REMOVED};
 use crdt::view::{Deletes, Json, Manner, Siblings};
-use crdt::{Element, Policy};
+use crdt::{Element, Op, Payload, Policy};
 use replica::{CommitError, Contest, ContestKind, Place, Value};
 
 use crate::policies::{Two, key, object, shown, write};
@@ -132,4 +134,41 @@ fn what_is_no_value_of_a_field_is_no_side_of_a_contest() {
     write(&mut two.b, |tx| tx.discard(coll, &at, dots)).unwrap();
     two.meet();
     assert_eq!(two.a.snapshot().live(coll, &at).unwrap().len(), 1);
+}
+
+#[test]
+fn what_counts_no_more_is_written_again_as_its_policy_writes_it() {
+    let put = |bytes: Vec<u8>| Op::Put(Payload::Inline(bytes));
+    let shown_after = |policy: Policy, key: Vec<u8>, op: &Op| {
+        let mut two = Two::new(policy);
+        let coll = two.coll;
+        if policy == Policy::Map {
+            write(&mut two.a, |tx| tx.put_document(coll, &crate::policies::key("t"), &object(&[]))).unwrap();
+        }
+        write(&mut two.a, |tx| tx.write_again(coll, &key, op))?;
+        two.meet();
+        Ok(two.shown("t"))
+    };
+    let element = || vec![vec![Element::Text("x".to_owned())]];
+    let cases = [
+        (Policy::Lww, key("t"), put(b"1".to_vec()), Some(Value::Bytes(b"1".to_vec()))),
+        (
+            Policy::Map,
+            field("t", &["n"]),
+            put(Json::Int(7).encode()),
+            Some(Value::Document(object(&[("n", Json::Int(7))]))),
+        ),
+        (Policy::OrSet, field("t", &["x"]), put(ADDED.to_vec()), Some(Value::Set(element()))),
+        (Policy::GSet, field("t", &["x"]), put(ADDED.to_vec()), Some(Value::Set(element()))),
+        (Policy::TwoPhaseSet, field("t", &["x"]), put(ADDED.to_vec()), Some(Value::Set(element()))),
+        (Policy::TwoPhaseSet, field("t", &["x"]), put(REMOVED.to_vec()), None),
+        (Policy::OrSet, field("t", &["x"]), Op::Delete, None),
+    ];
+    for (policy, key, op, expected) in cases {
+        let shown: Result<_, CommitError> = shown_after(policy, key, &op);
+        assert_eq!(shown.unwrap(), expected, "{policy} {op:?}");
+    }
+    let total = Total { plus: 7, minus: None }.encode();
+    let refused = shown_after(Policy::GCounter, key("t"), &put(total));
+    assert!(matches!(refused, Err(CommitError::WrongVerb { .. })), "how much of it counts is not known");
 }
