@@ -32,6 +32,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// A stranger says what it wants in this time, or its stream is closed.
 const RECEPTION_MAX: Duration = Duration::from_secs(10);
 
+/// A peer that takes nothing gets no more time than this for what was said to it last.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Streams of one connection that may be waiting at the reception.
 const RECEPTIONS_MAX: usize = 8;
 
@@ -245,16 +248,26 @@ impl Link {
         };
         tokio::pin!(write);
         tokio::pin!(read);
-        tokio::select! {
-            _ = &mut write => {}
-            // What the session still has to say, if it is its goodbye, goes out first.
+        let mut ended = attached.ended;
+        // What the session still has to say, if it is its goodbye, goes out first.
+        let status = tokio::select! {
+            _ = &mut write => None,
             () = &mut read => {
                 detach(space, id).await;
-                drop(tokio::time::timeout(Duration::from_secs(1), &mut write).await);
+                drop(tokio::time::timeout(LAST_WORDS, &mut write).await);
+                None
             }
-        }
+            status = &mut ended => {
+                drop(tokio::time::timeout(LAST_WORDS, &mut write).await);
+                Some(status.ok())
+            }
+        };
         detach(space, id).await;
-        Ended { space: space.id, status: attached.ended.await.ok() }
+        let status = match status {
+            Some(status) => status,
+            None => ended.await.ok(),
+        };
+        Ended { space: space.id, status }
     }
 
     fn local(&self) -> Local {

@@ -17,6 +17,9 @@ use super::{Error, Owner};
 /// Frames on their way to a socket: one is being written while the next is ready.
 const OUTGOING_MAX: usize = 2;
 
+/// So long a peer that takes nothing may still take the goodbye of a session that has ended.
+const GOODBYE_MS: u64 = 10_000;
+
 /// Names one session of one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId(u64);
@@ -51,6 +54,8 @@ struct Entry {
     frames: mpsc::Sender<Vec<u8>>,
     is_held_up: Arc<AtomicBool>,
     ended: oneshot::Sender<Status>,
+    /// The session has ended, and nobody waits longer than this for room to say so.
+    over_at: Option<Time>,
 }
 
 #[derive(Default)]
@@ -72,7 +77,7 @@ impl<D: Disk> Owner<D> {
         let id = SessionId(self.sessions.next);
         self.sessions.next += 1;
         let outgoing = Outgoing { frames: outgoing, is_held_up: is_held_up.clone() };
-        self.sessions.entries.insert(id, Entry { session, peer, frames, is_held_up, ended });
+        self.sessions.entries.insert(id, Entry { session, peer, frames, is_held_up, ended, over_at: None });
         Ok(Attached { id, outgoing, ended: told })
     }
 
@@ -172,11 +177,9 @@ impl Sessions {
             if entry.session.poll_timeout().is_some_and(|at| at <= now) {
                 entry.session.handle_timeout(now);
             }
-            let is_drained = entry.send(now, replica);
-            if entry.frames.is_closed() || (is_drained && entry.session.is_closed()) {
-                over.push(*id);
-            } else if is_drained {
-                wake = [wake, entry.session.poll_timeout()].into_iter().flatten().min();
+            match entry.send(now, replica) {
+                Sent::Over => over.push(*id),
+                Sent::Until(next) => wake = [wake, next].into_iter().flatten().min(),
             }
         }
         self.wake = wake;
@@ -212,9 +215,34 @@ impl Sessions {
     }
 }
 
+/// What is left of a session once it has said what it could.
+enum Sent {
+    /// Nothing.
+    Over,
+    /// It wants to be asked again by then, if nothing else happens.
+    Until(Option<Time>),
+}
+
 impl Entry {
+    /// Says what there is room for.
+    fn send<D: Disk>(&mut self, now: Time, replica: &mut Replica<D>) -> Sent {
+        let is_drained = self.drain(now, replica);
+        if self.frames.is_closed() {
+            return Sent::Over;
+        }
+        match (is_drained, self.session.is_closed()) {
+            (true, true) => Sent::Over,
+            (true, false) => Sent::Until(self.session.poll_timeout()),
+            (false, false) => Sent::Until(self.session.deadline()),
+            (false, true) => {
+                let over_at = *self.over_at.get_or_insert(now.plus_ms(GOODBYE_MS));
+                if over_at <= now { Sent::Over } else { Sent::Until(Some(over_at)) }
+            }
+        }
+    }
+
     /// Whether the session has nothing more to say; `false` when the channel is full.
-    fn send<D: Disk>(&mut self, now: Time, replica: &mut Replica<D>) -> bool {
+    fn drain<D: Disk>(&mut self, now: Time, replica: &mut Replica<D>) -> bool {
         loop {
             let Ok(room) = self.frames.try_reserve() else {
                 self.is_held_up.store(true, Ordering::Release);

@@ -249,3 +249,36 @@ fn a_device_that_may_only_write_is_shown_nothing() {
     assert!(!may_talk(WRITE));
     assert!(may_talk(WRITE | READ));
 }
+
+#[test]
+fn a_peer_that_takes_nothing_and_says_nothing_is_given_up() {
+    let slot = slot(&MemoryDisk::new(1), Fsync::Always);
+    // Whom nobody would take out of the space.
+    let peer = DeviceKey::from_seed([7; 32]).id();
+    let local = sync::Local { device: crdt::DeviceId([1; 16]), instance: [2; 16], peer };
+    let session = sync::Session::new(sync::Role::Dialer, local, clock::now(), sync::Config::default());
+    let mut session = Some(session);
+    let attached = slot
+        .call_blocking(0, move |owner, _| Turn::Done(owner.attach(peer, session.take().expect("asked once"))))
+        .unwrap();
+    let wake_after = |time: crdt::Time| {
+        slot.call_blocking(0, move |owner, _| {
+            let Some((live, sessions, ..)) = owner.parts() else { return Turn::Done(Err(Error::Closed)) };
+            sessions.poll(time, &mut live.replica);
+            Turn::Done(Ok((sessions.is_empty(), sessions.wake())))
+        })
+        .unwrap()
+    };
+    let mut time = clock::now();
+    loop {
+        let (is_over, wake) = wake_after(time);
+        if is_over {
+            break;
+        }
+        let wake = wake.expect("somebody looks at it again, although there is no room");
+        assert!(wake < clock::now().plus_ms(600_000), "it is over within minutes");
+        time = time.plus_ms(1).max(wake);
+    }
+    let status = attached.ended.blocking_recv().expect("how it ended");
+    assert_eq!(status.end.map(|end| end.code), Some(sync::ByeCode::Timeout), "{status:?}");
+}
