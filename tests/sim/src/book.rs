@@ -113,6 +113,11 @@ impl Book {
         }
     }
 
+    /// The home was restored, and nobody has what it had signed after a version.
+    pub fn forget_handles_after(&mut self, version: u64) {
+        self.handles.retain(|of, _| *of <= version);
+    }
+
     /// The Handle of a version, if anyone made it.
     pub fn handle_of(&self, version: u64) -> Option<&Handle> {
         self.handles.get(&version)

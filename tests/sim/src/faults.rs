@@ -118,6 +118,10 @@ faults! {
     LostWrite,
     /// F50: a write lands in another sector of its file.
     Misdirected,
+    /// F51: a home's folder is copied while it runs; both run on, and only one of them signs.
+    CloneHome,
+    /// F52: a home's folder is replaced by a copy from some time ago, and claimed once nobody has anything newer.
+    RestoreHome,
 }
 
 impl Fault {

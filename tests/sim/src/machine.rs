@@ -85,6 +85,15 @@ pub struct Copy {
 }
 
 impl Copy {
+    /// The highest base version it may have; nobody can tell of a folder that was put there and has yet to be opened.
+    pub fn version_at_most(&self) -> u64 {
+        match &self.replica {
+            Some(replica) => replica.base().version.max(self.version),
+            None if self.version == 0 => u64::MAX,
+            None => self.version,
+        }
+    }
+
     /// What is in its folder beside the replica, where somebody copies that.
     pub fn copied(&self) -> Copy {
         Copy { leaving: self.leaving, has_left: self.has_left, ..Copy::default() }

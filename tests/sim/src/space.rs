@@ -25,6 +25,8 @@ pub struct Space {
     pub colls: Colls,
     /// What really happened.
     pub book: Book,
+    /// Its home was restored from a copy: it waits for members, wherever they are.
+    pub was_restored: bool,
     /// Something went wrong with its registry: a home that asks may not be answered.
     pub is_unsure: bool,
 }

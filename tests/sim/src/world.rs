@@ -226,10 +226,17 @@ impl World {
         self.random.below(self.machines.len() as u64) as usize
     }
 
-    /// A machine that is nobody's home.
+    /// A machine that is nobody's home, nor a copy of one: with the key of a home nobody joins anew.
     fn any_device(&mut self) -> Option<usize> {
         let machine = self.any_machine();
-        self.spaces.iter().all(|space| space.home != machine).then_some(machine)
+        let key = self.machines[machine].key.id();
+        self.spaces.iter().all(|space| self.machines[space.home].key.id() != key).then_some(machine)
+    }
+
+    /// A machine that is the home of some space.
+    fn any_home(&mut self) -> usize {
+        let space = self.random.below(self.spaces.len() as u64) as usize;
+        self.spaces[space].home
     }
 
     fn seed(&mut self) -> [u8; 32] {

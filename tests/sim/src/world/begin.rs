@@ -96,6 +96,7 @@ impl World {
             registries: BTreeMap::from([(home, registry)]),
             colls: Colls { things, kept },
             book,
+            was_restored: false,
             is_unsure: false,
         });
         self.create(home, space, genesis.clone(), founded.into());

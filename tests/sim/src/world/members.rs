@@ -27,7 +27,9 @@ impl World {
         let space = self.random.below(self.spaces.len() as u64) as usize;
         let machine = self.any_machine();
         let home = self.spaces[space].home;
-        if machine == home || self.is_liar(machine) || !self.is_on_duty(home, space) {
+        // A copy of the home has its key: nobody takes the home out.
+        let is_home = self.machines[machine].key.id() == self.machines[home].key.id();
+        if is_home || self.is_liar(machine) || !self.is_on_duty(home, space) {
             return Ok(());
         }
         let is_member = self.is_member(machine, space);
@@ -203,7 +205,8 @@ impl World {
     fn review(&mut self, machine: usize, space: usize) {
         self.note_home(machine, space);
         let others = self.machines.iter().enumerate().filter(|(other, _)| *other != machine);
-        let newest = others.filter_map(|(_, other)| other.copies.get(&space)).map(|copy| copy.version).max();
+        let newest =
+            others.filter_map(|(_, other)| other.copies.get(&space)).map(Copy::version_at_most).max();
         let is_home = self.spaces[space].home == machine;
         let it = &mut self.machines[machine];
         let now = it.time(self.now);
@@ -306,6 +309,8 @@ impl World {
         let to =
             self.machines.iter().position(|it| it.key.id() == id).expect("it went to one of the machines");
         let ring = replica.ring().records().to_vec();
+        // A copy of either from before knows less than the ring says.
+        (self.machines[machine].backup, self.machines[to].backup) = (None, None);
         let it = &mut self.spaces[space];
         (it.home, it.successor, it.ring) = (to, None, ring);
         self.suffer(machine, Fault::Handover, format!("of s{space} to m{to}"));
@@ -320,8 +325,8 @@ impl World {
     pub(super) fn link_members(&mut self) {
         for space in 0..self.spaces.len() {
             let home = self.spaces[space].home;
-            let has_changed =
-                !self.spaces[space].ring.is_empty() || !self.spaces[space].book.removed.is_empty();
+            let it = &self.spaces[space];
+            let has_changed = !it.ring.is_empty() || !it.book.removed.is_empty() || it.was_restored;
             for machine in (0..self.machines.len()).filter(|machine| has_changed && *machine != home) {
                 if !self.machines[machine].copies.contains_key(&space) {
                     continue;

@@ -82,7 +82,7 @@ impl World {
     }
 
     /// What is visible now goes into the book, whatever made it so: adopting flushes, too.
-    fn note_visible(&mut self, machine: usize, space: usize) -> Verdict {
+    pub(super) fn note_visible(&mut self, machine: usize, space: usize) -> Verdict {
         let copy = self.machines[machine].copies.get_mut(&space).expect("it has the space");
         let Some(replica) = copy.replica.as_ref() else { return Ok(()) };
         let (change, is_flushed) = (Some(replica.snapshot().change()), replica.is_flushed());

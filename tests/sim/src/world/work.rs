@@ -53,6 +53,8 @@ impl World {
             && self.random.below(6) == 0
         {
             self.change_view(machine, space);
+            // That flushes, and with it what was written before in this burst.
+            self.note_visible(machine, space)?;
         }
         let it = &mut self.machines[machine];
         let now = it.time(self.now);

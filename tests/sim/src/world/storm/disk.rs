@@ -52,9 +52,7 @@ impl World {
     /// What a device alone held may be gone, and nobody promised otherwise.
     fn mistrust(&mut self, machine: usize) {
         self.machines[machine].is_rotten = true;
-        for space in self.machines[machine].copies.keys() {
-            self.spaces[*space].book.forgive(machine);
-        }
+        self.forgive(machine);
     }
 
     /// Hardly anything fits any more, for a while.

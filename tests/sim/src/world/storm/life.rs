@@ -1,10 +1,12 @@
 //! What people do to their machines: kill, copy, restore, switch off for months.
 
+use disk::MemoryDisk;
 use home::{Fingerprint, Mishap};
 
 use crate::agenda::Due;
 use crate::faults::Fault;
 use crate::machine::Machine;
+use crate::promise::anchored;
 use crate::world::World;
 use crate::world::process::End;
 
@@ -38,9 +40,10 @@ impl World {
         }
     }
 
-    /// `cp -r` of a running device; both go on. The home's role is bound to its folder, so a home is not copied here.
-    pub(super) fn clone_machine(&mut self) {
-        let Some(machine) = self.any_device() else { return };
+    /// `cp -r` of a running device; both go on. The role of a home is bound to its folder: the copy of one signs nothing.
+    pub(super) fn clone_machine(&mut self, fault: Fault) {
+        let chosen = if fault == Fault::Clone { self.any_device() } else { Some(self.any_home()) };
+        let Some(machine) = chosen else { return };
         let place = Fingerprint(self.seed());
         let original = &self.machines[machine];
         if self.machines.len() >= MACHINES_MAX || original.is_rotten {
@@ -53,9 +56,18 @@ impl World {
         copy.copies = original.copies.iter().map(|(space, of)| (*space, of.copied())).collect();
         let other = self.machines.len();
         self.machines.push(copy);
-        self.suffer(machine, Fault::Clone, format!("the copy is m{other}"));
-        for home in self.spaces.iter().map(|space| space.home).collect::<Vec<_>>() {
-            self.link([other, home]);
+        self.suffer(machine, fault, format!("the copy is m{other}"));
+        // Nobody calls an address that is its own: the copy of a home meets the space through its members.
+        let peers = self.links.iter().filter_map(|link| {
+            let end = link.ends.iter().position(|end| *end == machine)?;
+            Some(link.ends[1 - end])
+        });
+        let peers: Vec<usize> = match fault {
+            Fault::Clone => self.spaces.iter().map(|space| space.home).collect(),
+            _ => peers.collect(),
+        };
+        for peer in peers {
+            self.link([other, peer]);
         }
         self.start_work(other);
         self.schedule_wake(other);
@@ -73,29 +85,97 @@ impl World {
         let copy = if fault == Fault::Restore {
             self.machines[machine].disk.copy()
         } else {
-            let now = self.now;
-            let it = &mut self.machines[machine];
-            match it.backup.take() {
-                Some((at, copy)) if at + 5_000 < now => copy,
-                kept => {
-                    it.backup = kept.or_else(|| Some((now, it.disk.copy())));
-                    return;
-                }
-            }
+            let Some(copy) = self.take_backup(machine) else { return };
+            copy
         };
         self.suffer(machine, fault, "");
+        self.put_back(machine, copy);
+        if fault == Fault::RestoreOld {
+            self.forgive(machine);
+        }
+    }
+
+    /// A home loses what it made since its backup, and acts again once it holds all that anybody has.
+    pub(super) fn restore_home(&mut self) {
+        let machine = self.any_home();
+        // Of a machine that has yet to start nobody can tell what it has; and what one has of a Handle that it fetches, it
+        // could find the rest of later, when that version has another one.
+        let is_known = self.machines.iter().flat_map(|it| it.copies.values()).all(|copy| {
+            let is_fetching = copy.replica.as_ref().is_some_and(|replica| replica.fetching().is_some());
+            copy.version_at_most() < u64::MAX && !is_fetching
+        });
+        if self.machines[machine].is_rotten || !is_known {
+            return;
+        }
+        let Some(copy) = self.take_backup(machine) else { return };
+        self.suffer(machine, Fault::RestoreHome, "");
+        // What was under way from it is gone with it.
+        let here =
+            |(id, connection): (&u64, &crate::link::Connection)| connection.end_of(machine).map(|_| *id);
+        for id in self.connections.iter().filter_map(here).collect::<Vec<_>>() {
+            self.cut(id, "the home was restored");
+        }
+        self.put_back(machine, copy);
+        self.forgive(machine);
+        for space in 0..self.spaces.len() {
+            if self.spaces[space].home == machine {
+                self.forget_unheard(machine, space);
+            }
+        }
+    }
+
+    /// Of what a home made before it was restored only that is so which somebody has.
+    fn forget_unheard(&mut self, home: usize, space: usize) {
+        let others = || self.machines.iter().enumerate().filter(|(other, _)| *other != home);
+        let versions = others().filter_map(|(_, it)| it.copies.get(&space)).map(|copy| copy.version);
+        let newest = versions.max().unwrap_or_default();
+        let replicas: Vec<usize> =
+            others().filter(|(_, it)| it.replica(space).is_some()).map(|(n, _)| n).collect();
+        let it = &mut self.spaces[space];
+        // Its registry lies in its folder.
+        it.registries.remove(&home);
+        (it.successor, it.was_restored) = (None, true);
+        it.book.forget_handles_after(newest);
+        it.book.anchored.clear();
+        for other in replicas {
+            anchored::note(&mut it.book, self.machines[other].replica(space).expect("it runs"));
+        }
+        // Whoever had left may be a member again, and hears so.
+        for copy in self.machines.iter_mut().filter_map(|it| it.copies.get_mut(&space)) {
+            (copy.leaving, copy.has_left) = (None, false);
+        }
+    }
+
+    /// The copy of a disk that was made some time ago; where there is none yet, it is made now.
+    fn take_backup(&mut self, machine: usize) -> Option<MemoryDisk> {
+        let now = self.now;
+        let it = &mut self.machines[machine];
+        match it.backup.take() {
+            Some((at, copy)) if at + 5_000 < now => Some(copy),
+            kept => {
+                it.backup = kept.or_else(|| Some((now, it.disk.copy())));
+                None
+            }
+        }
+    }
+
+    fn put_back(&mut self, machine: usize, copy: MemoryDisk) {
         self.end_process(machine, self.now + 100, End::Kill);
         let place = Fingerprint(self.seed());
         let it = &mut self.machines[machine];
         it.disk = copy;
         it.place = place;
         it.full_until = None;
-        for (space, copy) in &mut it.copies {
+        for copy in it.copies.values_mut() {
             copy.version = 0;
             copy.told.clear();
-            if fault == Fault::RestoreOld {
-                self.spaces[*space].book.forgive(machine);
-            }
+        }
+    }
+
+    /// What a machine alone held may be gone, and nobody promised otherwise.
+    pub(super) fn forgive(&mut self, machine: usize) {
+        for space in self.machines[machine].copies.keys() {
+            self.spaces[*space].book.forgive(machine);
         }
     }
 
