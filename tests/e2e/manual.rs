@@ -2,7 +2,8 @@
 //!
 //! In a block marked `console`, a line `NAME $ strandline …` is a command, and what follows it is its answer; `date --set` and
 //! `timedatectl set-ntp true` move the clock of that daemon. Ids, times
-//! and cursors differ from run to run, so two words that both look like one count as equal. `STRANDLINE_BLESS=1` writes what was answered
+//! and cursors differ from run to run, so two words that both look like one count as equal, and an id in a command is the
+//! one that was answered at its place. `STRANDLINE_BLESS=1` writes what was answered
 //! into the page instead; look at the difference before it is committed.
 
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ struct Page<'a> {
     path: PathBuf,
     daemons: BTreeMap<&'a str, Daemon>,
     liar: Liar,
+    /// Ids that the page shows, and what they are in this run.
+    ids: BTreeMap<String, String>,
     /// A link is cut: nobody waits for what it would bring.
     is_apart: bool,
 }
@@ -64,24 +67,33 @@ impl Page<'_> {
     fn play(&mut self, text: &str) -> String {
         let mut played = String::new();
         let mut is_console = false;
-        for line in text.lines() {
-            let command = line.split_once(" $ ").filter(|_| is_console);
+        let mut lines = text.lines().peekable();
+        while let Some(line) = lines.next() {
             if line.starts_with("```") {
                 is_console = line == "```console";
             }
-            match command {
-                Some((name, command)) => {
-                    let answer = self.answer(name, command);
-                    writeln!(played, "{line}\n{answer}").expect("a string takes anything");
-                    played.truncate(played.trim_end().len());
-                    played.push('\n');
-                }
-                // What the page says was answered.
-                None if is_console && !line.starts_with("```") => {}
-                None => writeln!(played, "{line}").expect("a string takes anything"),
+            let Some((name, command)) = line.split_once(" $ ").filter(|_| is_console) else {
+                writeln!(played, "{line}").expect("a string takes anything");
+                continue;
+            };
+            let answer = self.answer(name, &self.now(command));
+            // What the page says was answered.
+            let mut shown = Vec::new();
+            while let Some(line) = lines.next_if(|line| !line.starts_with("```") && !line.contains(" $ ")) {
+                shown.push(line);
             }
+            self.ids.extend(shown.iter().zip(answer.lines()).flat_map(|(shown, now)| same_ids(shown, now)));
+            writeln!(played, "{line}\n{}", answer.trim_end()).expect("a string takes anything");
+            played.truncate(played.trim_end().len());
+            played.push('\n');
         }
         played
+    }
+
+    /// A command with the ids of this run where the page has those of another one.
+    fn now(&self, command: &str) -> String {
+        let words = command.split(' ').map(|word| self.ids.get(word).map_or(word, String::as_str));
+        words.collect::<Vec<&str>>().join(" ")
     }
 
     fn check(&mut self) {
@@ -134,6 +146,17 @@ fn is_alike(a: &str, b: &str) -> bool {
     a == b || masked(a) == masked(b)
 }
 
+/// The ids that two lines have at the same places.
+fn same_ids(shown: &str, now: &str) -> Vec<(String, String)> {
+    let words = shown.split_whitespace().zip(now.split_whitespace());
+    let ids = words.filter(|(shown, now)| is_id(shown) && is_id(now));
+    ids.map(|(shown, now)| (shown.to_string(), now.to_string())).collect()
+}
+
+fn is_id(part: &str) -> bool {
+    part.len() >= 8 && part.chars().all(|char| char.is_ascii_hexdigit())
+}
+
 /// The words of a line, with what differs from run to run as its kind alone.
 fn masked(line: &str) -> Vec<String> {
     let words = line.split(|char: char| char.is_whitespace() || char == '"').filter(|word| !word.is_empty());
@@ -150,7 +173,6 @@ fn masked_word(word: &str) -> String {
     if word.len() >= 20 && word.as_bytes()[10] == b'T' && word.ends_with('Z') {
         return "TIME".into();
     }
-    let is_id = |part: &str| part.len() >= 8 && part.chars().all(|char| char.is_ascii_hexdigit());
     match word.split_once('-') {
         Some((id, place)) if is_id(id) && place.chars().all(|char| char == '-' || char.is_ascii_digit()) => {
             return "CURSOR".into();
@@ -178,12 +200,17 @@ fn check(name: &str, machines: &[&str]) {
         daemons[name].ok(&["space", "join", ticket.trim()]);
     }
     let path = tidy::root().join("docs/manual").join(name);
-    Page { path, daemons, liar, is_apart: false }.check();
+    Page { path, daemons, liar, ids: BTreeMap::new(), is_apart: false }.check();
 }
 
 #[test]
 fn every_policy_does_what_the_manual_shows() {
     check("conflicts.md", &["hub", "phone", "laptop"]);
+}
+
+#[test]
+fn what_lost_is_settled_as_the_manual_shows() {
+    check("inbox.md", &["hub", "phone", "laptop"]);
 }
 
 #[test]
