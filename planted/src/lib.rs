@@ -109,6 +109,10 @@ bugs! {
         ForgetRemoval "forget a removal",
         /// An element that two have added is in no set.
         AddedTwice "an element added twice is absent",
+        /// A payload that is a total of another kind of counter counts.
+        CountNonsense "count what is no total",
+        /// What a cut writer had counted below is in what is written again, too.
+        ReissueTotals "re-issue a whole total",
     }
     HAND_OFF {
         /// A caller is answered before readers see what it wrote.

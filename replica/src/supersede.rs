@@ -89,6 +89,7 @@ impl<D: Disk> Replica<D> {
         Ok(Some(match write {
             Write::Put(payload, scope) => (Op::Put(payload.clone()), self.put(&live, scope, new)?),
             Write::Delete => (Op::Delete, supersedes_delete(&live)),
+            Write::DeleteSeen(context) => (Op::Delete, context.supersedes(&live)),
             Write::Discard(dots) => {
                 let chosen: Vec<Live> = live.into_iter().filter(|live| dots.contains(&live.dot)).collect();
                 (Op::Delete, supersedes_delete(&chosen))

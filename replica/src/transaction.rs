@@ -43,6 +43,8 @@ pub(crate) enum Write {
     Put(Payload, Scope),
     /// Nothing.
     Delete,
+    /// Nothing in place of what somebody saw.
+    DeleteSeen(Context),
     /// These writes alive there go, and the others stay.
     Discard(BTreeSet<Dot>),
     /// So much more on a counter: what that makes is known at the commit, when its writer is.
@@ -104,7 +106,7 @@ impl<D: Disk> Transaction<D> {
     pub fn get(&mut self, coll: CollId, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         match self.writes.get(&(coll, key.to_vec())) {
             Some(Write::Put(payload, _)) => self.value(payload).map(Some),
-            Some(Write::Delete) => Ok(None),
+            Some(Write::Delete | Write::DeleteSeen(_)) => Ok(None),
             Some(Write::Discard(_) | Write::Count(_) | Write::Advance(_)) | None => {
                 let read = self.read(coll, key)?;
                 read.map(|read| self.value(&read.winner.payload)).transpose()
@@ -267,7 +269,9 @@ impl<D: Disk> Transaction<D> {
     ) -> Result<Vec<(Vec<u8>, Payload)>, Error> {
         let mut found: BTreeMap<Vec<u8>, Payload> = BTreeMap::new();
         // Own deletes can hide as many keys as there are.
-        let hidden = self.writes.values().filter(|write| matches!(write, Write::Delete)).count();
+        let hidden =
+            self.writes.values().filter(|write| matches!(write, Write::Delete | Write::DeleteSeen(_)));
+        let hidden = hidden.count();
         for read in self.snapshot.scan(coll, range, order)?.take(limit.saturating_add(hidden)) {
             let read = read?;
             found.insert(read.key, read.winner.payload);
@@ -276,7 +280,7 @@ impl<D: Disk> Transaction<D> {
         for ((_, key), write) in self.writes.iter().filter(|((c, key), _)| *c == coll && is_in(key)) {
             match write {
                 Write::Put(payload, _) => found.insert(key.clone(), payload.clone()),
-                Write::Delete => found.remove(key),
+                Write::Delete | Write::DeleteSeen(_) => found.remove(key),
                 // Until the commit it reads what is there: what shows afterwards is for the views to say.
                 Write::Discard(_) | Write::Count(_) | Write::Advance(_) => None,
             };

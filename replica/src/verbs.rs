@@ -234,7 +234,11 @@ impl<D: Disk> Transaction<D> {
     /// The delete of a policy.
     pub(crate) fn delete_by_policy(&mut self, coll: CollId, key: &[u8]) -> Result<(), CommitError> {
         match self.policy(coll)? {
-            None | Some(Policy::Lww | Policy::Mv) => self.set(coll, key, Write::Delete),
+            None | Some(Policy::Lww) => self.set(coll, key, Write::Delete),
+            Some(Policy::Mv) => {
+                let seen = Context::of(&self.snapshot.live(coll, key)?);
+                self.set(coll, key, Write::DeleteSeen(seen));
+            }
             Some(Policy::Copies) => match original(key) {
                 Some(original) => self.discard_copy(coll, &original, key)?,
                 None => self.set(coll, key, Write::Delete),

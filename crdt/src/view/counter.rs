@@ -59,8 +59,12 @@ pub fn grown(live: &[Live]) -> Option<i128> {
 
 /// The value of a counter that also falls; none where nobody has counted.
 pub fn balance(live: &[Live]) -> Option<i128> {
-    let fallen = |minus: u64| if planted::is(Bug::RiseOnly) { 0 } else { i128::from(minus) };
-    sum(live, |total| Some(i128::from(total.plus) - fallen(total.minus?)))
+    let fallen = |minus: Option<u64>| match minus {
+        None if planted::is(Bug::CountNonsense) => Some(0),
+        Some(_) if planted::is(Bug::RiseOnly) => Some(0),
+        minus => minus,
+    };
+    sum(live, |total| Some(i128::from(total.plus) - i128::from(fallen(total.minus)?)))
 }
 
 fn sum(live: &[Live], value: impl Fn(Total) -> Option<i128>) -> Option<i128> {

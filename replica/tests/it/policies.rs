@@ -121,6 +121,25 @@ fn mv_shows_all_that_nobody_saw_and_a_put_replaces_what_its_writer_saw() {
 }
 
 #[test]
+fn delete_of_an_mv_key_leaves_what_came_after_its_transaction_began() {
+    let mut two = Two::new(Policy::Mv);
+    let coll = two.coll;
+    write(&mut two.a, |tx| tx.put(coll, &key("k"), b"seen")).unwrap();
+    let mut transaction = two.a.begin();
+    write(&mut two.b, |tx| tx.put(coll, &key("k"), b"unseen")).unwrap();
+    two.meet();
+    transaction.delete(coll, &key("k")).unwrap();
+    assert_eq!(transaction.get(coll, &key("k")).unwrap(), None);
+    two.a.commit(NOW, transaction, Class::Normal).unwrap();
+    two.a.flush().unwrap();
+    two.meet();
+    assert_eq!(two.shown("k"), Some(Value::Many(vec![b"unseen".to_vec()])));
+    write(&mut two.b, |tx| tx.delete(coll, &key("k"))).unwrap();
+    two.meet();
+    assert_eq!(two.shown("k"), None);
+}
+
+#[test]
 fn mv_refuses_a_context_that_is_ahead_of_the_replica() {
     let mut two = Two::new(Policy::Mv);
     let coll = two.coll;

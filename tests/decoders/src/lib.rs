@@ -13,6 +13,7 @@ mod seeds;
 mod segments;
 mod stored;
 mod text;
+mod views;
 
 use data_encoding::HEXLOWER;
 pub use limit::{Limited, measure};
@@ -43,6 +44,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "manifest", check: files::manifest, limit: (16 << 10, 40) },
     Target { name: "record", check: files::record, limit: (16 << 10, 48) },
     Target { name: "segment", check: segments::segment, limit: (1 << 20, 64) },
+    Target { name: "json", check: views::json, limit: (16 << 10, 160) },
+    Target { name: "context", check: views::context, limit: (4 << 10, 64) },
+    Target { name: "manner", check: views::manner, limit: (4 << 10, 80) },
     Target { name: "keytext", check: text::key, limit: (16 << 10, 400) },
     Target { name: "body", check: text::body, limit: (16 << 10, 400) },
     Target { name: "settings", check: text::settings, limit: (1 << 20, 2_000) },

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
+use crdt::view::counter::Total;
+use crdt::view::json::DEPTH_MAX;
+use crdt::view::mv::Context;
+use crdt::view::{Deletes, Json, Live, Manner, Siblings};
 use crdt::{
-    CollId, CommitId, DeviceKey, Dot, Encoder, Genesis, Op, Payload, Proposal, Read, Role, SpaceId, Ticket,
-    Time, Wish, WriterId,
+    CollId, CommitId, DeviceKey, Dot, Encoder, Genesis, Hlc, Op, Payload, Policy, Proposal, Read, Role,
+    SpaceId, Ticket, Time, Wish, WriterId,
 };
 use data_encoding::HEXLOWER;
 use sync::frame::HEADER_LEN;
@@ -51,6 +55,9 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
         "manifest" => manifests(),
         "node" => nodes(),
         "record" => records(),
+        "json" => values(),
+        "context" => contexts(),
+        "manner" => manners(),
         "keytext" => {
             texts(&[r#"["a",1,-2.5,null,true,{"time":"2015-02-26T21:42:53Z"}]"#, r#"[{"bytes":"AP8="}]"#])
         }
@@ -159,6 +166,43 @@ fn rows() -> Vec<Vec<u8>> {
     let more = rows.into_iter().chain(more);
     let rows = vec![grant.encode(), descriptor.encode(), tip, b"\0value".to_vec(), blob, vec![0x83, 1, 2, 3]];
     rows.into_iter().chain(more).collect()
+}
+
+/// Values of every kind, one in another, and the most of what is small.
+fn values() -> Vec<Vec<u8>> {
+    let object = |fields: &[(&str, Json)]| {
+        Json::Object(fields.iter().map(|(name, json)| ((*name).to_owned(), json.clone())).collect())
+    };
+    let flat = [Json::Null, Json::Bool(true), Json::Int(-1), Json::Int(u64::MAX.into()), Json::Float(-2.5)];
+    let nested = object(&[
+        ("a", Json::Array(flat.to_vec())),
+        ("b", object(&[("c", Json::Text("\u{e9}".to_owned())), ("d", object(&[]))])),
+    ]);
+    let many = Json::Array(vec![Json::Null; 500]);
+    let small = Json::Array(vec![object(&[("a", Json::Null)]); 100]);
+    let deep = (1..DEPTH_MAX).fold(Json::Null, |inner, _| Json::Array(vec![inner]));
+    let all = flat.into_iter().chain([nested, many, small, deep]);
+    all.map(|json| json.encode()).collect()
+}
+
+fn contexts() -> Vec<Vec<u8>> {
+    let live = |writer: u8, seq| Live {
+        dot: Dot::new(WriterId([writer; 24]), seq),
+        hlc: Hlc(seq),
+        payload: Payload::Inline(Vec::new()),
+    };
+    let seen: Vec<Live> = (0..9).map(|writer| live(writer, 1 << (7 * writer))).collect();
+    [&seen[..0], &seen[..1], &seen].map(|seen| Context::of(seen).encode()).into()
+}
+
+fn manners() -> Vec<Vec<u8>> {
+    let of = |policy| Manner { siblings: Siblings::Keep, ..Manner::of(policy) };
+    let revive = Manner { deletes: Deletes::Revive, ..of(Policy::Map) };
+    let manners = [of(Policy::Lww), Manner::of(Policy::Mv), revive, Manner::of(Policy::PnCounter)];
+    let totals = [Total { plus: 300, minus: None }, Total { plus: 7, minus: Some(1 << 40) }];
+    let manners = manners.iter().map(Manner::encode).chain(totals.iter().map(Total::encode));
+    let copy = crdt::key::plain(b"mode~conflict~a1a1a1a1~7");
+    manners.chain([copy]).chain(golden("crdt/golden/keys.txt")).collect()
 }
 
 fn proposal() -> Proposal {

@@ -1,10 +1,10 @@
-//! The committed corpus: one text file for each target that ever broke, an input a line, in hex.
+//! The committed corpus: one text file for a target, an input a line, in hex.
 
 use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
 
-/// The inputs kept for a target. Lines that begin with `#` say what the next one once broke.
+/// The inputs kept for a target. Lines that begin with `#` say what the next one once broke, or what is wrong with it.
 pub(crate) fn read(target: &str) -> Vec<Vec<u8>> {
     let path = PathBuf::from(format!("{}/corpus/{target}.txt", env!("CARGO_MANIFEST_DIR")));
     if !path.exists() {

@@ -276,6 +276,9 @@ impl Deeds {
             Verb::Put(key, value) if ask.read.policy == Policy::Mv => vec![put_seen(key, value)],
             Verb::Put(key, value) => vec![put(key, value)],
             Verb::PutSeen(key, value) => vec![put_seen(key, value)],
+            Verb::Delete(key) if ask.read.policy == Policy::Mv => {
+                vec![(key.clone(), None, all(key).intersection(&read(key)).copied().collect())]
+            }
             Verb::Delete(key) => vec![taken(key)],
             Verb::Discard(key, dots) => {
                 vec![(key.clone(), None, all(key).intersection(dots).copied().collect())]

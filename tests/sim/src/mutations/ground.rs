@@ -64,6 +64,10 @@ impl Ground {
             Bug::DropKeptLosers => apart(&[Feature::Copies, Feature::HotKeys]),
             Bug::EditsRevive | Bug::FieldsUnranked => apart(&[Feature::Documents, Feature::HotKeys]),
             Bug::RemoveOneAdd => apart(&[Feature::OrSets, Feature::HotKeys]),
+            Bug::CountNonsense => Ground::Den(&[Lie::Nonsense], 20),
+            Bug::ReissueTotals => {
+                Ground::World(2, &[(Revoke, 4_000), (Readmit, 2_000)], &[Feature::HotKeys, Feature::Counters])
+            }
             Bug::AddedTwice => apart(&[Feature::GrowSets]),
             _ => Ground::Isolation,
         }

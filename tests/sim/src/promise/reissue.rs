@@ -19,10 +19,12 @@ pub struct Held {
 }
 
 impl Held {
-    /// Of a replica whose device was taken out at some time; of others nothing is cut.
+    /// Of a replica whose device was taken out at some time; of others nothing is cut. What waits for its flush is written
+    /// again, too, and the book does not know it yet: such a replica is looked at the next time.
     pub fn of(replica: &Replica<MemoryDisk>, book: &Book) -> Option<Held> {
         let is_concerned = book.removed.contains(&replica.device().id()) && !replica.is_stopped();
-        is_concerned.then(|| Held { version: replica.base().version, seen: seen(replica, book) })
+        (is_concerned && replica.is_flushed())
+            .then(|| Held { version: replica.base().version, seen: seen(replica, book) })
     }
 
     /// Compares what is read now with what would be, had nothing of its own been cut.
