@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use btree::Direction;
-use crdt::view::lww::{Live, lww};
+use crdt::view::lww::Live;
 use crdt::{BlobRef, CollId, Handle, Payload, Policy, Tip, WriterId};
 use disk::Disk;
 
@@ -117,18 +117,17 @@ pub struct Reading {
     pub key: Vec<u8>,
     /// The write that is shown.
     pub winner: Live,
-    /// Concurrent writes that lost, kept until somebody resolves them.
+    /// Concurrent writes that lost, the highest first, kept until somebody resolves them.
     pub losers: Vec<Live>,
 }
 
 impl Reading {
     /// What is read where these dots are alive; none: nothing is.
-    pub(crate) fn of(key: Vec<u8>, live: Vec<Live>) -> Option<Self> {
-        let read = lww(&live)?;
-        let winner = read.winner.dot;
-        let (winners, losers): (Vec<_>, Vec<_>) = live.into_iter().partition(|live| live.dot == winner);
-        let winner = winners.into_iter().next().expect("the winner is one of them");
-        Some(Self { key, winner, losers })
+    pub(crate) fn of(key: Vec<u8>, mut live: Vec<Live>) -> Option<Self> {
+        live.sort_unstable_by_key(|live| std::cmp::Reverse((live.hlc, live.dot)));
+        let mut by_rank = live.into_iter();
+        let winner = by_rank.next()?;
+        Some(Self { key, winner, losers: by_rank.collect() })
     }
 }
 

@@ -95,8 +95,8 @@ pub(crate) fn let_go(space: &Space) -> Result<(u64, Duration), Error> {
     let mut gone = 0;
     let spent: Vec<(Place, BTreeSet<Dot>)> = spent.into_iter().collect();
     for some in spent.chunks(KEYS_MAX) {
-        discard(space, some)?;
-        for (place, dots) in some {
+        let went = discard(space, some)?;
+        for (place, dots) in some.iter().filter(|(place, _)| went.contains(place)) {
             gone += dots.len() as u64;
             for _ in dots {
                 space.metrics.settled(&policies[place], "expired");
@@ -160,20 +160,22 @@ fn look(
     Ok(Sweep { spent, policies, late })
 }
 
-fn discard(space: &Space, spent: &[(Place, BTreeSet<Dot>)]) -> Result<(), Error> {
+/// Takes losers away; the keys at which that was so. Somebody may have taken the winner away meanwhile, and what is shown does
+/// not go.
+fn discard(space: &Space, spent: &[(Place, BTreeSet<Dot>)]) -> Result<BTreeSet<Place>, Error> {
     let spent = spent.to_vec();
     space.slot.call_blocking(spent.len() * 64, move |owner: &mut DiskOwner, now: Time| {
-        transact(owner, now, |tx| {
+        let mut went = BTreeSet::new();
+        let done = transact(owner, now, |tx| {
             for (place, dots) in &spent {
-                // Somebody may have taken the winner away meanwhile: what is shown does not go.
                 let read = tx.read(place.coll, &place.key)?;
                 if read.is_some_and(|read| !dots.contains(&read.winner.dot)) {
                     tx.discard(place.coll, &place.key, dots.clone())?;
+                    went.insert(place.clone());
                 }
             }
             Ok(())
-        })
-        .into()
-    })?;
-    Ok(())
+        });
+        done.map(|_| went).into()
+    })
 }
