@@ -10,6 +10,7 @@ use super::World;
 use crate::faults::Fault;
 use crate::machine::{Copy, chain};
 use crate::promise::{Verdict, loss};
+use crate::weather::Feature;
 
 impl World {
     /// Whether the home counts a machine's device among its members, as far as that is known.
@@ -208,6 +209,7 @@ impl World {
         let newest =
             others.filter_map(|(_, other)| other.copies.get(&space)).map(Copy::version_at_most).max();
         let is_home = self.spaces[space].home == machine;
+        let liar_is_gone = self.is_calm && self.weather.with(Feature::Liar);
         let it = &mut self.machines[machine];
         let now = it.time(self.now);
         let copy = it.copies.get_mut(&space).expect("it has the space");
@@ -224,10 +226,17 @@ impl World {
             }
         }
         // Its folder was moved before the role came to it. Somebody who knows that nobody has more lets it act.
-        if is_home && home.duty() == Duty::Copied && newest <= Some(replica.base().version) {
-            let claimed = home.claim(replica, now, Members::MayBeAhead);
-            match claimed {
-                Ok(()) => self.leave_space(machine, space),
+        // And who lied is gone and says nothing any more: where the others have lost everything, it is known not to be ahead.
+        let members =
+            if liar_is_gone && home.is_unheard() { Members::AreNotAhead } else { Members::MayBeAhead };
+        let is_due = home.duty() == Duty::Copied || (home.is_on_duty() && members == Members::AreNotAhead);
+        let version = replica.base().version;
+        if is_home && is_due && newest <= Some(version) {
+            match home.claim(replica, now, members) {
+                Ok(()) => {
+                    self.leave_space(machine, space);
+                    self.forget_after(space, version);
+                }
                 Err(error) => self.fail(machine, &chain(&error)),
             }
         }

@@ -104,7 +104,9 @@ impl World {
             let is_fetching = copy.replica.as_ref().is_some_and(|replica| replica.fetching().is_some());
             copy.version_at_most() < u64::MAX && !is_fetching
         });
-        if self.machines[machine].is_rotten || !is_known {
+        // Who is out brings nothing back, whatever versions it has, and no home can wait for it.
+        let is_anyone_out = self.spaces.iter().any(|space| !space.book.removed.is_empty());
+        if self.machines[machine].is_rotten || !is_known || is_anyone_out {
             return;
         }
         let Some(copy) = self.take_backup(machine) else { return };
@@ -126,23 +128,23 @@ impl World {
 
     /// Of what a home made before it was restored only that is so which somebody has.
     fn forget_unheard(&mut self, home: usize, space: usize) {
-        let others = || self.machines.iter().enumerate().filter(|(other, _)| *other != home);
-        let versions = others().filter_map(|(_, it)| it.copies.get(&space)).map(|copy| copy.version);
+        let others = self.machines.iter().enumerate().filter(|(other, _)| *other != home);
+        let versions = others.filter_map(|(_, it)| it.copies.get(&space)).map(|copy| copy.version);
         let newest = versions.max().unwrap_or_default();
-        let replicas: Vec<usize> =
-            others().filter(|(_, it)| it.replica(space).is_some()).map(|(n, _)| n).collect();
         let it = &mut self.spaces[space];
         // Its registry lies in its folder.
         it.registries.remove(&home);
         (it.successor, it.was_restored) = (None, true);
-        it.book.forget_handles_after(newest);
-        it.book.anchored.clear();
-        for other in replicas {
-            anchored::note(&mut it.book, self.machines[other].replica(space).expect("it runs"));
-        }
-        // Whoever had left may be a member again, and hears so.
-        for copy in self.machines.iter_mut().filter_map(|it| it.copies.get_mut(&space)) {
-            (copy.leaving, copy.has_left) = (None, false);
+        self.forget_after(space, newest);
+    }
+
+    /// Nobody has a Handle after this version any more: the next one has that number again.
+    pub(in crate::world) fn forget_after(&mut self, space: usize, version: u64) {
+        let book = &mut self.spaces[space].book;
+        book.forget_handles_after(version);
+        book.anchored.clear();
+        for replica in self.machines.iter().filter_map(|it| it.replica(space)) {
+            anchored::note(book, replica);
         }
     }
 
