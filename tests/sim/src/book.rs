@@ -159,6 +159,23 @@ impl Book {
         }
     }
 
+    /// Whether a commit is of a device that was taken out, or needs one that is, directly or through others: it counts no
+    /// more where the other one does not.
+    pub fn needs_removed(&self, dot: Dot) -> bool {
+        let (mut looked_at, mut open) = (BTreeSet::new(), vec![dot]);
+        while let Some(dot) = open.pop() {
+            if self.removed.contains(&dot.writer.device()) {
+                return true;
+            }
+            if self.removed.is_empty() || !looked_at.insert(dot) {
+                continue;
+            }
+            open.extend((dot.seq > 1).then(|| Dot::new(dot.writer, dot.seq - 1)));
+            open.extend(self.commits.get(&dot).into_iter().flat_map(|commit| commit.needs().copied()));
+        }
+        false
+    }
+
     /// How far each writer is known.
     pub fn known(&self) -> &Vector {
         &self.known

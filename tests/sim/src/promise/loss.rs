@@ -75,7 +75,10 @@ fn is_accounted_for(look: &Look<'_>, inbox: &[Item], dot: &Dot) -> bool {
         let mut puts = commit.body().mutations.iter().filter(|mutation| matches!(mutation.op, Op::Put(_)));
         puts.all(|put| look.book.removers(&(put.coll, put.key.clone()), dot).next().is_some())
     });
-    is_named || is_moot
+    // One that was dropped by the very step that flushed it is in nobody's book: it may have taken the place of this one.
+    let mut reissued = inbox.iter().filter(|item| item.kind == ItemKind::Reissued);
+    let is_replaced_unseen = reissued.any(|item| look.book.commit(&item.dot).is_none());
+    is_named || is_moot || is_replaced_unseen
 }
 
 /// Notes what a frame tells a peer to be held, and so to be durable.
@@ -94,14 +97,12 @@ pub fn tell(told: &mut Vector, frame: &Frame) {
 
 /// Whoever told its peers that it holds something holds it after its power was cut, too: they may have let go of it.
 pub fn after_start(name: &str, told: &Vector, replica: &Replica<MemoryDisk>, book: &Book) -> Verdict {
-    // What is proven to be a fork may be dropped, and so may what a device wrote that is out.
-    let told = told.iter().filter(|(writer, _)| {
-        replica.evidence().against(writer).is_none() && !book.removed.contains(&writer.device())
-    });
+    // What is proven to be a fork may be dropped, and so may what a device wrote that was out, and what needs that.
+    let told = told.iter().filter(|(writer, _)| replica.evidence().against(writer).is_none());
     for (writer, seq) in told {
         let held = replica.seen(writer);
-        if held < *seq {
-            let dot = Dot::new(*writer, *seq);
+        let dot = Dot::new(*writer, *seq);
+        if held < *seq && !book.needs_removed(dot) {
             return Err(breach(
                 "I3",
                 format!("{name} told a peer that it holds {dot}, and holds {held} of it after a start"),
