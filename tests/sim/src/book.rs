@@ -159,16 +159,16 @@ impl Book {
         }
     }
 
-    /// Whether a commit is of a device that was taken out, or needs one that is, directly or through others: it counts no
-    /// more where the other one does not.
-    pub fn needs_removed(&self, dot: Dot) -> bool {
+    /// Whether a commit needs one of a device that was taken out, directly or through others, and that one is not held any
+    /// more: then this one counts no more either.
+    pub fn needs_dropped(&self, dot: Dot, is_held: impl Fn(&Dot) -> bool) -> bool {
         let (mut looked_at, mut open) = (BTreeSet::new(), vec![dot]);
         while let Some(dot) = open.pop() {
+            if is_held(&dot) || !looked_at.insert(dot) {
+                continue;
+            }
             if self.removed.contains(&dot.writer.device()) {
                 return true;
-            }
-            if self.removed.is_empty() || !looked_at.insert(dot) {
-                continue;
             }
             open.extend((dot.seq > 1).then(|| Dot::new(dot.writer, dot.seq - 1)));
             open.extend(self.commits.get(&dot).into_iter().flat_map(|commit| commit.needs().copied()));

@@ -75,10 +75,7 @@ fn is_accounted_for(look: &Look<'_>, inbox: &[Item], dot: &Dot) -> bool {
         let mut puts = commit.body().mutations.iter().filter(|mutation| matches!(mutation.op, Op::Put(_)));
         puts.all(|put| look.book.removers(&(put.coll, put.key.clone()), dot).next().is_some())
     });
-    // One that was dropped by the very step that flushed it is in nobody's book: it may have taken the place of this one.
-    let mut reissued = inbox.iter().filter(|item| item.kind == ItemKind::Reissued);
-    let is_replaced_unseen = reissued.any(|item| look.book.commit(&item.dot).is_none());
-    is_named || is_moot || is_replaced_unseen
+    is_named || is_moot
 }
 
 /// Notes what a frame tells a peer to be held, and so to be durable.
@@ -97,12 +94,15 @@ pub fn tell(told: &mut Vector, frame: &Frame) {
 
 /// Whoever told its peers that it holds something holds it after its power was cut, too: they may have let go of it.
 pub fn after_start(name: &str, told: &Vector, replica: &Replica<MemoryDisk>, book: &Book) -> Verdict {
-    // What is proven to be a fork may be dropped, and so may what a device wrote that was out, and what needs that.
-    let told = told.iter().filter(|(writer, _)| replica.evidence().against(writer).is_none());
+    // What is proven to be a fork may be dropped, and so may what a device wrote that was out, and what needs what was dropped.
+    let told = told.iter().filter(|(writer, _)| {
+        replica.evidence().against(writer).is_none() && !book.removed.contains(&writer.device())
+    });
+    let is_held = |dot: &Dot| replica.seen(&dot.writer) >= dot.seq;
     for (writer, seq) in told {
         let held = replica.seen(writer);
         let dot = Dot::new(*writer, *seq);
-        if held < *seq && !book.needs_removed(dot) {
+        if held < *seq && !book.needs_dropped(dot, is_held) {
             return Err(breach(
                 "I3",
                 format!("{name} told a peer that it holds {dot}, and holds {held} of it after a start"),
