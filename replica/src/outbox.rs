@@ -88,11 +88,10 @@ impl<D: Disk> Replica<D> {
         self.finish(unit, more)
     }
 
-    /// A visible commit above the base, by its name; none: it is not here, or a Handle covers it.
+    /// A commit above the base by its name, a pending one included; none: it is not here, or a Handle covers it.
     pub fn commit_above(&self, dot: &Dot) -> Result<Option<Commit>, Error> {
-        let Some(tail) = self.tail.writer(&dot.writer) else { return Ok(None) };
-        let is_visible = tail.visible().is_some_and(|(seq, _)| dot.seq <= seq);
-        tail.place(dot.seq).filter(|_| is_visible).map(|place| self.read_commit(place)).transpose()
+        let place = self.tail.writer(&dot.writer).and_then(|tail| tail.place(dot.seq));
+        place.map(|place| self.read_commit(place)).transpose()
     }
 
     fn add(&self, unit: &mut Unit, commit: Arc<Commit>, place: Place) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use btree::{Fresh, Kind, Nodes, Source};
 use crdt::{Commit, Handle, Time, WriterId};
 use disk::Disk;
+use planted::Bug;
 
 use crate::base::roots_of;
 use crate::checkpoint::fold_overlay;
@@ -47,9 +48,13 @@ impl<D: Disk> Replica<D> {
         unseen: &[Arc<Commit>],
     ) -> Result<(), Error> {
         // The base moves only while pending, visible and flushed are one: else a crash would split them.
+        let flushed_end = self.visible_end;
         self.flush()?;
         self.check_covers_base(&handle, &fresh)?;
-        let sorted = self.sort_tail(&fresh, roots_of(&handle))?;
+        let mut sorted = self.sort_tail(&fresh, roots_of(&handle))?;
+        if planted::is(Bug::ReissueFlushedOnly) {
+            sorted.dropped.retain(|dropped| dropped.place.position < flushed_end);
+        }
         let nodes = self.pending.nodes.clone();
         let survivors = fold_overlay(&nodes, &mut fresh, roots_of(&handle), &sorted.overlay)?;
         if let Some(own) = sorted.dropped.iter().find(|dropped| self.is_own(&dropped.dot.writer)) {

@@ -4,7 +4,6 @@ mod clocks;
 mod conflicts;
 mod copies;
 mod damage;
-mod doctor;
 mod full_disk;
 mod harness;
 mod http;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crdt::{DeviceKey, Dot, Time};
-use disk::{Disk, MemoryDisk};
+use crdt::{Commit, DeviceKey, Time};
+use disk::{Disk, Faults, MemoryDisk};
 use home::{Fingerprint, Home, HomeOptions, MemoryRegistry};
-use replica::{Limits, Mode, OpenOptions, Opened, Replica, Spent, Sweeper, Transaction};
+use replica::{Limits, Mode, OpenOptions, Opened, Replica, Transaction};
 
 use crate::book::Vector;
 use crate::clock::WallClock;
@@ -74,20 +74,22 @@ pub struct Copy {
     pub flush_at: Option<u64>,
     /// How far its peers were told that it holds each writer: that survives whatever happens to the process.
     pub told: Vector,
-    /// Written, not flushed, each with what the clock showed.
-    pub pending: Vec<(Dot, Time)>,
+    /// Written, not flushed: nobody was told.
+    pub pending: Vec<Pending>,
     /// The last change of what is visible that is in the book.
     pub harvested: Option<u64>,
     /// A transaction that an application left open.
     pub open: Option<Transaction<MemoryDisk>>,
     /// Its visible tail when last looked at: what it has learnt since is news.
     pub known: BTreeMap<crdt::WriterId, u64>,
-    /// What its home has seen of losers.
-    pub sweeper: Sweeper,
-    /// Losers that its home has found to be spent, and not let go yet.
-    pub spent: Option<Vec<Spent>>,
-    /// When each loser was first seen to be one, by the clock of its home.
-    pub losers_came: BTreeMap<Dot, Time>,
+}
+
+/// A commit that waits for its flush.
+pub struct Pending {
+    /// Itself: what flushes it may drop it in the same step, and then no folder has it any more.
+    pub commit: Commit,
+    /// What the clock showed.
+    pub latest: Time,
 }
 
 impl Copy {
@@ -253,4 +255,13 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What `look` finds while nothing goes wrong on a disk: faults are for the replica, not for those who watch it.
+pub fn undisturbed<T>(disk: &MemoryDisk, look: impl FnOnce() -> T) -> T {
+    let faults = disk.faults();
+    disk.set_faults(Faults::none());
+    let found = look();
+    disk.set_faults(faults);
+    found
 }

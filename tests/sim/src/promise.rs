@@ -7,7 +7,6 @@ pub mod chain;
 pub mod classes;
 pub mod closure;
 pub mod damage;
-pub mod expired;
 pub mod handle;
 pub mod liveness;
 pub mod loss;
@@ -27,6 +26,7 @@ use replica::{KeyRange, Order, Replica};
 use sync::Store;
 
 use crate::book::{Book, Place, Vector};
+use crate::machine::chain;
 
 /// The name of a breach that is no promise's: an assertion of the core or of a check has tripped.
 pub const ASSERTION: &str = "an assertion";
@@ -107,16 +107,25 @@ impl<'a> Look<'a> {
     /// Everything that holds of one replica at any time.
     pub fn check(&self) -> Verdict {
         closure::check(self)?;
-        self.check_damaged()
+        self.check_state()?;
+        let read = policies::check(self);
+        read.unwrap_or_else(|error| {
+            Err(breach("I21", format!("{} cannot be read: {}", self.name, chain(&error))))
+        })
     }
 
     /// What holds even where the newest manifest was damaged, so that the folder opened from the one before: commits
     /// in the log may name what only the newer base covered, until it is adopted again.
     pub fn check_damaged(&self) -> Verdict {
+        self.check_state()?;
+        // A refusal is an honest answer of a folder whose bytes have changed.
+        policies::check(self).unwrap_or(Ok(()))
+    }
+
+    fn check_state(&self) -> Verdict {
         chain::check(self)?;
         handle::check(self)?;
         state::check(self)?;
-        policies::check(self)?;
         atomic::check(self)
     }
 

@@ -15,26 +15,30 @@ use crate::book::{Book, Place, Vector, is_held};
 /// What a replica held before it may have adopted something.
 pub struct Held {
     version: u64,
-    seen: Vector,
+    /// What waits for its flush, too: that is written again as well. None where nothing of its own is ever cut.
+    seen: Option<Vector>,
 }
 
 impl Held {
-    /// Of a replica whose device was taken out at some time; of others nothing is cut. What waits for its flush is written
-    /// again, too, and the book does not know it yet: such a replica is looked at the next time.
-    pub fn of(replica: &Replica<MemoryDisk>, book: &Book) -> Option<Held> {
+    /// Of a replica; what it holds, where its device was taken out at some time.
+    pub fn of(replica: &Replica<MemoryDisk>, book: &Book) -> Held {
         let is_concerned = book.removed.contains(&replica.device().id()) && !replica.is_stopped();
-        (is_concerned && replica.is_flushed())
-            .then(|| Held { version: replica.base().version, seen: seen(replica, book) })
+        let held = |writer: &WriterId| replica.pending_seq(writer).unwrap_or_default();
+        Held { version: replica.base().version, seen: is_concerned.then(|| vector(book, held)) }
+    }
+
+    /// Whether a replica has adopted something since.
+    pub fn is_past(&self, replica: &Replica<MemoryDisk>) -> bool {
+        replica.base().version != self.version
     }
 
     /// Compares what is read now with what would be, had nothing of its own been cut.
     pub fn compare(&self, name: &str, replica: &Replica<MemoryDisk>, book: &Book) -> Verdict {
-        if replica.is_stopped() || replica.base().version == self.version {
-            return Ok(());
-        }
-        let now = seen(replica, book);
+        let Some(before) = &self.seen else { return Ok(()) };
+        // As readers see it: what came after the adoption waits for its flush.
+        let now = vector(book, |writer| replica.seen(writer));
         let is_cut = |(writer, seq): &(&WriterId, &u64)| now.get(writer).is_none_or(|now| now < seq);
-        let cut: Vec<WriterId> = self.seen.iter().filter(is_cut).map(|(writer, _)| *writer).collect();
+        let cut: Vec<WriterId> = before.iter().filter(is_cut).map(|(writer, _)| *writer).collect();
         let device = replica.device().id();
         if cut.iter().all(|writer| writer.device() != device) {
             return Ok(());
@@ -46,9 +50,9 @@ impl Held {
             inbox.iter().filter(|item| item.commit.is_some()).map(|item| item.dot.writer).collect();
         let mut uncut = now.clone();
         for writer in cut.iter().filter(|writer| writer.device() == device && !aside.contains(writer)) {
-            uncut.insert(*writer, self.seen[writer]);
+            uncut.insert(*writer, before[writer]);
         }
-        let unlike = self.unlike(book, &now, replica);
+        let unlike = unlike(book, before, &now, replica);
         let expected: BTreeMap<&Place, Vec<(Dot, &Payload)>> = book.state(&uncut).into_iter().collect();
         let snapshot = replica.snapshot();
         for place in book.places().filter(|place| !unlike.contains(place)) {
@@ -79,26 +83,6 @@ impl Held {
         }
         Ok(())
     }
-
-    /// Places where more has changed: what others wrote was cut, too, or what came removes what was cut.
-    fn unlike(&self, book: &Book, now: &Vector, replica: &Replica<MemoryDisk>) -> BTreeSet<Place> {
-        let device = replica.device().id();
-        let is_cut = |dot: &Dot| is_held(&self.seen, dot) && !is_held(now, dot);
-        let mut unlike = BTreeSet::new();
-        for commit in book.commits() {
-            let dot = commit.dot();
-            let is_foreign = is_cut(&dot) && dot.writer.device() != device;
-            let is_news = is_held(now, &dot) && !is_held(&self.seen, &dot);
-            let is_named = |named: &Dot| is_cut(named);
-            let concerned = commit
-                .body()
-                .mutations
-                .iter()
-                .filter(|mutation| is_foreign || (is_news && mutation.supersedes.iter().any(is_named)));
-            unlike.extend(concerned.map(|mutation| (mutation.coll, mutation.key.clone())));
-        }
-        unlike
-    }
 }
 
 /// Whoever went on with a suffix that was cut: of each, one at most is anchored.
@@ -116,9 +100,28 @@ pub fn once(home: &Look<'_>) -> Verdict {
     Ok(())
 }
 
-fn seen(replica: &Replica<MemoryDisk>, book: &Book) -> Vector {
-    let writers = book.known().keys();
-    writers.map(|writer| (*writer, replica.seen(writer))).filter(|(_, seq)| *seq > 0).collect()
+/// Places where more has changed: what others wrote was cut, too, or what came removes what was cut.
+fn unlike(book: &Book, before: &Vector, now: &Vector, replica: &Replica<MemoryDisk>) -> BTreeSet<Place> {
+    let device = replica.device().id();
+    let is_cut = |dot: &Dot| is_held(before, dot) && !is_held(now, dot);
+    let mut unlike = BTreeSet::new();
+    for commit in book.commits() {
+        let dot = commit.dot();
+        let is_foreign = is_cut(&dot) && dot.writer.device() != device;
+        let is_news = is_held(now, &dot) && !is_held(before, &dot);
+        let is_named = |named: &Dot| is_cut(named);
+        let concerned = commit
+            .body()
+            .mutations
+            .iter()
+            .filter(|mutation| is_foreign || (is_news && mutation.supersedes.iter().any(is_named)));
+        unlike.extend(concerned.map(|mutation| (mutation.coll, mutation.key.clone())));
+    }
+    unlike
+}
+
+fn vector(book: &Book, held: impl Fn(&WriterId) -> u64) -> Vector {
+    book.writers().map(|writer| (*writer, held(writer))).filter(|(_, seq)| *seq > 0).collect()
 }
 
 /// What may win: the latest, of which there may be several of one time.

@@ -14,8 +14,8 @@ pub fn check(look: &Look<'_>, machine: usize, covered: impl Fn(&WriterId) -> u64
         if anchored >= dot.seq && covered(&dot.writer) >= dot.seq {
             continue;
         }
-        // Of a device that was taken out: what becomes of it is I3's.
-        if look.book.removed.contains(&dot.writer.device()) && !is_held(&look.seen, dot) {
+        // Of a device that was taken out, or dropped with what it needs of one: what becomes of it is I3's.
+        if look.book.needs_dropped(*dot, |dot| is_held(&look.seen, dot)) {
             continue;
         }
         let located = look.replica.locate(&dot.writer, dot.seq);

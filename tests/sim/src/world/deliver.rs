@@ -6,7 +6,6 @@ use crate::event::What;
 use crate::faults::Fault;
 use crate::machine::chain;
 use crate::promise::Verdict;
-use crate::promise::reissue::Held;
 
 impl World {
     /// Something may have reached an end of a connection.
@@ -26,16 +25,16 @@ impl World {
     fn deliver(&mut self, id: u64, end: usize) -> Verdict {
         let connection = &self.connections[&id];
         let (machine, peer, space) = (connection.ends[end], connection.ends[1 - end], connection.space);
-        let name = self.name(machine, space);
-        let connection = self.connections.get_mut(&id).expect("it was there a moment ago");
-        let it = &mut self.machines[machine];
-        if it.asleep_until > self.now || connection.reads_at[end] > self.now {
+        let it = &self.machines[machine];
+        if it.asleep_until > self.now || connection.reads_at[end] > self.now || it.replica(space).is_none() {
             return Ok(());
         }
+        let before = self.held(machine, space);
+        let connection = self.connections.get_mut(&id).expect("it was there a moment ago");
+        let it = &mut self.machines[machine];
         let now = it.time(self.now);
         let copy = it.copies.get_mut(&space).expect("it has the space");
-        let Some(replica) = copy.replica.as_mut() else { return Ok(()) };
-        let before = Held::of(replica, &self.spaces[space].book);
+        let replica = copy.replica.as_mut().expect("it runs");
         let had_room = connection.pipes[end].has_room();
         let sent_at = connection.pipes[end].sent_at();
         let (mut nonsense, mut is_over) = (None, false);
@@ -49,9 +48,7 @@ impl World {
                 nonsense = Some(chain(&error));
             }
         }
-        if let Some(before) = before {
-            before.compare(&name, replica, &self.spaces[space].book)?;
-        }
+        self.compare(machine, space, &before)?;
         self.dirty.insert((machine, space));
         if !had_room {
             self.dirty.insert((peer, space));

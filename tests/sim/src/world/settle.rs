@@ -6,7 +6,7 @@ use sync::Store;
 
 use super::World;
 use crate::event::{Event, What};
-use crate::machine::chain;
+use crate::machine::{chain, undisturbed};
 use crate::promise::{Verdict, anchored, breach};
 use crate::weather::Feature;
 
@@ -96,12 +96,8 @@ impl World {
     /// Reads what a machine's own device has written and flushed into the book, and what else it has learnt into the
     /// trace.
     pub(super) fn harvest(&mut self, machine: usize, space: usize) -> Verdict {
-        // Faults are for the replica, not for those who keep the book.
-        let faults = self.machines[machine].disk.faults();
-        self.machines[machine].disk.set_faults(disk::Faults::none());
-        let fresh = self.unrecorded(machine, space);
-        self.machines[machine].disk.set_faults(faults);
-        match fresh {
+        let disk = &self.machines[machine].disk;
+        match undisturbed(disk, || self.unrecorded(machine, space)) {
             Ok(fresh) => {
                 let book = &mut self.spaces[space].book;
                 let recorded = fresh.into_iter().try_for_each(|commit| book.record(commit));

@@ -10,7 +10,6 @@ use crate::faults::Fault;
 use crate::link::Connection;
 use crate::malice::Speech;
 use crate::pipe::Pipe;
-use crate::promise::reissue::Held;
 use crate::promise::{Verdict, classes, loss};
 
 /// A call that nobody takes is over after this long.
@@ -107,16 +106,18 @@ impl World {
     }
 
     fn transmit_over(&mut self, machine: usize, id: u64, end: usize) -> Verdict {
-        let name = self.name(machine, self.connections[&id].space);
+        let space = self.connections[&id].space;
+        if self.machines[machine].replica(space).is_none() {
+            return Ok(());
+        }
+        let (name, before) = (self.name(machine, space), self.held(machine, space));
         let connection = self.connections.get_mut(&id).expect("it was there a moment ago");
-        let space = connection.space;
         let it = &mut self.machines[machine];
         let now = it.time(self.now);
         let copy = it.copies.get_mut(&space).expect("it has the space");
-        let Some(replica) = copy.replica.as_mut() else { return Ok(()) };
+        let replica = copy.replica.as_mut().expect("it runs");
         let place = Place { connection: id, space, peer: connection.ends[1 - end] };
         let mut lies = Vec::new();
-        let before = Held::of(replica, &self.spaces[space].book);
         while connection.pipes[1 - end].has_room() {
             let Some(bytes) = connection.sessions[end].poll_transmit(now, replica) else { break };
             connection.sent_frames[end] += 1;
@@ -147,9 +148,8 @@ impl World {
                 }
             }
         }
-        if let Some(before) = before {
-            before.compare(&name, replica, &self.spaces[space].book)?;
-        }
+        self.compare(machine, space, &before)?;
+        let Some(connection) = self.connections.get(&id) else { return Ok(()) };
         if connection.sessions[end].is_closed() {
             let reason = match connection.sessions[end].end() {
                 Some(end) => format!("{:?} said {:?}", end.by, end.code),

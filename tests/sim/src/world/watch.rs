@@ -1,12 +1,14 @@
 //! The promises, watched as the world runs.
 
-use disk::Faults;
+use disk::MemoryDisk;
+use replica::Replica;
 use sync::Store;
 
 use super::{CHECK_EVERY, World};
 use crate::agenda::Due;
-use crate::machine::chain;
-use crate::promise::{Look, Verdict, breach, canonical, handle, loss, policies, reissue, truncation};
+use crate::machine::{chain, undisturbed};
+use crate::promise::reissue::{self, Held};
+use crate::promise::{Look, Verdict, breach, canonical, handle, loss, policies, truncation};
 
 impl World {
     /// Some replica is looked at, and another one later.
@@ -30,12 +32,8 @@ impl World {
         if self.machines[machine].replica(space).is_none() {
             return Ok(());
         }
-        // Faults are for the replica, not for those who watch it.
-        let faults = self.machines[machine].disk.faults();
-        self.machines[machine].disk.set_faults(Faults::none());
-        let checked = self.check_replica(machine, space);
-        self.machines[machine].disk.set_faults(faults);
-        match checked? {
+        let disk = &self.machines[machine].disk;
+        match undisturbed(disk, || self.check_replica(machine, space))? {
             Some(digests) => canonical::check(&mut self.spaces[space].book, &digests),
             None => Ok(()),
         }
@@ -74,6 +72,29 @@ impl World {
         let home = home.replica(space).filter(|_| is_there);
         truncation::check(&look, machine, |writer| home.map_or(u64::MAX, |home| home.anchored(writer)))?;
         Ok(Some(canonical::Digests::of(&look)))
+    }
+
+    /// What a copy that runs holds before it may adopt something.
+    pub(super) fn held(&self, machine: usize, space: usize) -> Held {
+        let it = &self.machines[machine];
+        let replica = it.replica(space).expect("it runs");
+        undisturbed(&it.disk, || Held::of(replica, &self.spaces[space].book))
+    }
+
+    /// Whoever has adopted something since reads what it read before, as far as that was its own.
+    pub(super) fn compare(&mut self, machine: usize, space: usize, before: &Held) -> Verdict {
+        let has_adopted = |replica: &Replica<MemoryDisk>| !replica.is_stopped() && before.is_past(replica);
+        if !self.machines[machine].replica(space).is_some_and(has_adopted) {
+            return Ok(());
+        }
+        // Whoever adopts flushes first, and may drop in the same step what that made durable. What it wrote in place of that
+        // comes into the book later: it would count twice here.
+        self.acknowledge(machine, space)?;
+        let it = &self.machines[machine];
+        let replica = it.replica(space).expect("it runs");
+        undisturbed(&it.disk, || {
+            before.compare(&self.name(machine, space), replica, &self.spaces[space].book)
+        })
     }
 
     /// What opened holds all that its peers were told; a folder whose bytes have changed owes nothing any more.

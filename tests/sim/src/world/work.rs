@@ -1,8 +1,8 @@
 //! Applications at work: what they wish, and what they are told.
 
 use crdt::view::{Deletes, Manner, Siblings};
-use crdt::{Dot, Policy, Time};
-use disk::{Faults, MemoryDisk};
+use crdt::{Dot, Policy};
+use disk::MemoryDisk;
 use replica::Snapshot;
 
 use super::World;
@@ -10,7 +10,7 @@ use crate::book::Vector;
 use crate::deeds::{Ask, Request};
 use crate::event::What;
 use crate::faults::Fault;
-use crate::machine::{Copy, chain};
+use crate::machine::{Copy, Pending, chain, undisturbed};
 use crate::promise::{ASSERTION, Verdict, breach, classes, poison, writers};
 use crate::weather::Feature;
 use crate::workload::{self, Wrote};
@@ -56,13 +56,6 @@ impl World {
             // That flushes, and with it what was written before in this burst.
             self.note_visible(machine, space)?;
         }
-        if self.weather.with(Feature::Expiry)
-            && self.spaces[space].home == machine
-            && self.random.below(4) == 0
-            && !self.look_after_losers(machine, space)?
-        {
-            return Ok(false);
-        }
         let it = &mut self.machines[machine];
         let now = it.time(self.now);
         let copy = it.copies.get_mut(&space).expect("it has the space");
@@ -79,25 +72,13 @@ impl World {
             return Ok(true);
         }
         let open = copy.open.take();
-        let wrote = workload::write(replica, open, colls, &self.weather, now, &mut self.random);
-        self.wrote(machine, space, now, wrote)
-    }
-
-    /// What a transaction came to is remembered; false when the process ended under it.
-    pub(super) fn wrote(
-        &mut self,
-        machine: usize,
-        space: usize,
-        now: Time,
-        wrote: Wrote,
-    ) -> Result<bool, crate::promise::Breach> {
-        let it = &mut self.machines[machine];
-        match wrote {
+        match workload::write(replica, open, colls, &self.weather, now, &mut self.random) {
             Wrote::Commit { committed, class, puts, deletes, asks, read } => {
                 let dot = committed.dot;
                 it.latest = it.latest.max(now);
-                let copy = it.copies.get_mut(&space).expect("it wrote in it");
-                copy.pending.push((dot, it.latest));
+                let commit = undisturbed(&it.disk, || replica.commit_above(&dot));
+                let commit = commit.ok().flatten().expect("it was written a moment ago");
+                copy.pending.push(Pending { commit, latest: it.latest });
                 writers::check(&mut self.spaces[space].book, dot, (machine, it.starts))?;
                 if puts.len() >= workload::BIG_PUTS {
                     self.weather.tire_of_big_commits();
@@ -159,12 +140,8 @@ impl World {
         if asks.is_empty() {
             return;
         }
-        // Faults are for the replica, not for those who keep the book.
-        let faults = self.machines[machine].disk.faults();
-        self.machines[machine].disk.set_faults(Faults::none());
-        let request = self.request(machine, space, dot, asks, read);
-        self.machines[machine].disk.set_faults(faults);
-        match request {
+        let disk = &self.machines[machine].disk;
+        match undisturbed(disk, || self.request(machine, space, dot, asks, read)) {
             Ok(request) => self.spaces[space].book.deeds.ask(request),
             Err(error) => self.fail(machine, &chain(&error)),
         }
@@ -196,8 +173,12 @@ impl World {
     pub(super) fn acknowledge(&mut self, machine: usize, space: usize) -> Verdict {
         let copy = self.machines[machine].copies.get_mut(&space).expect("it has the space");
         let pending = std::mem::take(&mut copy.pending);
-        for (dot, latest) in pending {
-            self.spaces[space].book.acknowledge(dot, machine);
+        for Pending { commit, latest } in pending {
+            let dot = commit.dot();
+            let book = &mut self.spaces[space].book;
+            // Where one step flushed it and dropped it, no folder could be asked for it.
+            book.record(commit).map_err(|what| breach("I6", what))?;
+            book.acknowledge(dot, machine);
             if self.machines[machine].is_rotten {
                 // A folder whose newest manifest is damaged opens from the one before, without what came since.
                 self.spaces[space].book.forgive(machine);
@@ -209,6 +190,7 @@ impl World {
                 poison::check(&name, commit, latest)?;
             }
         }
+        self.spaces[space].book.understand();
         Ok(())
     }
 }
