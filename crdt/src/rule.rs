@@ -128,6 +128,19 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// Those that this version has a view for.
+    pub const READ: [Policy; 9] = [
+        Policy::Lww,
+        Policy::Mv,
+        Policy::Copies,
+        Policy::Map,
+        Policy::OrSet,
+        Policy::GSet,
+        Policy::TwoPhaseSet,
+        Policy::GCounter,
+        Policy::PnCounter,
+    ];
+
     /// Each with the word for it.
     const NAMES: [(Policy, &str); 12] = [
         (Policy::Lww, "lww"),
@@ -143,6 +156,12 @@ impl Policy {
         (Policy::List, "list"),
         (Policy::Strong, "strong"),
     ];
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        let (_, name) = Self::NAMES[self as usize];
+        name
+    }
 
     /// The rule its collections have.
     pub fn rule(self) -> Rule {
@@ -164,8 +183,7 @@ impl Policy {
 
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (_, name) = Policy::NAMES[*self as usize];
-        f.pad(name)
+        f.pad(self.name())
     }
 }
 

@@ -87,19 +87,8 @@ mod tests {
         let mut payloads = vec![set::ADDED.to_vec(), set::REMOVED.to_vec(), b"junk".to_vec(), Vec::new()];
         payloads.extend([object.encode(), Json::Object([].into()).encode(), Json::Int(4).encode()]);
         payloads.extend(totals.map(|total| total.encode()));
-        let policies = [
-            Policy::Lww,
-            Policy::Mv,
-            Policy::Copies,
-            Policy::Map,
-            Policy::OrSet,
-            Policy::GSet,
-            Policy::TwoPhaseSet,
-            Policy::GCounter,
-            Policy::PnCounter,
-        ];
         let (mut counted, mut passed) = (0, 0);
-        for policy in policies {
+        for policy in Policy::READ {
             for key in keys.iter().map(|elements| key::encode(elements).expect("short")) {
                 for bytes in &payloads {
                     let payload = Payload::Inline(bytes.clone());

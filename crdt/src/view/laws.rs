@@ -16,18 +16,6 @@ use crate::id::{Class, DeviceId, Dot, WriterId};
 use crate::key;
 use crate::rule::Policy;
 
-const POLICIES: [Policy; 9] = [
-    Policy::Lww,
-    Policy::Mv,
-    Policy::Copies,
-    Policy::Map,
-    Policy::OrSet,
-    Policy::GSet,
-    Policy::TwoPhaseSet,
-    Policy::GCounter,
-    Policy::PnCounter,
-];
-
 /// Payloads that each policy has a use for, and some that none has.
 fn payload() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
@@ -96,7 +84,7 @@ proptest! {
 
     #[test]
     fn order_of_arrival_is_irrelevant((one, other) in shuffled()) {
-        for policy in POLICIES {
+        for policy in Policy::READ {
             prop_assert_eq!(show(&Manner::of(policy), &one), show(&Manner::of(policy), &other), "{}", policy);
         }
         let key = key::plain(b"k");
@@ -109,7 +97,7 @@ proptest! {
 
     #[test]
     fn payloads_that_say_nothing_change_nothing(live in live()) {
-        for policy in POLICIES {
+        for policy in Policy::READ {
             let manner = Manner::of(policy);
             let said: Vec<Live> = live.iter().filter(|live| !says_nothing(policy, live)).cloned().collect();
             prop_assert_eq!(show(&manner, &live), show(&manner, &said), "{}", policy);

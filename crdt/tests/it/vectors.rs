@@ -46,9 +46,8 @@ fn coll(policy: Policy) -> CollId {
 }
 
 pub(crate) fn collections() -> Vec<(String, CollId)> {
-    let policies = ["lww", "mv", "copies", "map", "or-set", "g-set", "2p-set", "g-counter", "pn-counter"];
-    let policies = policies.into_iter().chain(["text", "list", "strong"]);
-    let of_policy = |name: &str| (format!("things/{name}"), coll(name.parse().expect("a policy")));
+    let policies = Policy::READ.into_iter().chain([Policy::Text, Policy::List, Policy::Strong]);
+    let of_policy = |policy| (format!("things/{policy}"), coll(policy));
     let system = [
         ("sys/acl", system::acl()),
         ("sys/invite", system::invite()),

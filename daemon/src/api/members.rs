@@ -156,14 +156,10 @@ pub(super) async fn revoke(
     let version = space
         .slot
         .call(1_024, move |owner, now| {
-            let mut revoke = || {
-                let live = owner.live()?;
-                let home = live.home.as_mut().ok_or(Error::NotHome)?;
-                home.revoke(&mut live.replica, now, &device)?;
-                // Durable here already: where the registry does not answer, the next Handle says it.
-                Ok(home.batch(&mut live.replica, now, &mut live.registry).ok().flatten())
-            };
-            Turn::Done(revoke())
+            let live = owner.live();
+            Turn::Done(
+                live.and_then(|live| live.decide(now, |home, replica| home.revoke(replica, now, &device))),
+            )
         })
         .await?;
     let version = version.map(|handle| handle.version);

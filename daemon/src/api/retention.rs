@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::spaces::shown;
 use super::types::{Collection, SetRetention};
 use crate::config::parse_span;
-use crate::slot::{self, Turn};
+use crate::slot::Turn;
 
 /// The word for no bound.
 const OFF: &str = "off";
@@ -44,14 +44,10 @@ pub(super) async fn set(
     }
     at.slot
         .call(256, move |owner, now| {
-            let mut set = || {
-                let live = owner.live_to_write()?;
-                let home = live.home.as_mut().ok_or(slot::Error::NotHome)?;
-                home.set_retention(&mut live.replica, now, id, &retention)?;
-                // Durable here already: where the registry does not answer, the next Handle says it.
-                Ok(home.batch(&mut live.replica, now, &mut live.registry).ok().flatten())
-            };
-            Turn::Done(set())
+            let live = owner.live_to_write();
+            Turn::Done(live.and_then(|live| {
+                live.decide(now, |home, replica| home.set_retention(replica, now, id, &retention))
+            }))
         })
         .await?;
     here.0.losers_bounded.notify_one();

@@ -12,7 +12,7 @@ use super::answer::{self, Answer, Here, created};
 use super::problem::Problem;
 use super::retention;
 use super::types::{self, Collection, CreateCollection, CreateSpace, SetView, Verified};
-use crate::slot::{self, Turn};
+use crate::slot::Turn;
 use crate::space::{check_name, create_collection as create_collection_work};
 
 pub(super) async fn list(State(here): Here) -> Json<Vec<types::Space>> {
@@ -118,14 +118,12 @@ pub(super) async fn set_view(
     at.space
         .slot
         .call(256, move |owner, now| {
-            let mut set = || {
-                let live = owner.live_to_write()?;
-                let home = live.home.as_mut().ok_or(slot::Error::NotHome)?;
-                home.set_view(&mut live.replica, now, id, &manner)?;
-                // Durable here already: where the registry does not answer, the next Handle says it.
-                Ok(home.batch(&mut live.replica, now, &mut live.registry).ok().flatten())
-            };
-            Turn::Done(set())
+            let live = owner.live_to_write();
+            Turn::Done(
+                live.and_then(|live| {
+                    live.decide(now, |home, replica| home.set_view(replica, now, id, &manner))
+                }),
+            )
         })
         .await?;
     let retention = at.snapshot.retention(id)?;
@@ -134,14 +132,14 @@ pub(super) async fn set_view(
 
 /// A policy with its options, as they are written.
 fn manner_of(policy: &str, siblings: Option<&str>, deletes: Option<&str>) -> Answer<Manner> {
-    const POLICIES: &str = "lww, mv, copies, map, or-set, g-set, 2p-set, g-counter, pn-counter";
+    let allowed = Policy::READ.map(Policy::name).join(", ");
     let policy: Policy = policy
         .parse()
-        .map_err(|_| Problem::usage(format!("`{policy}` is not a policy; allowed: {POLICIES}")))?;
-    if matches!(policy, Policy::Text | Policy::List | Policy::Strong) {
+        .map_err(|_| Problem::usage(format!("`{policy}` is not a policy; allowed: {allowed}")))?;
+    if !Policy::READ.contains(&policy) {
         let detail = format!("policy {policy} is not part of this version");
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "not-available", detail)
-            .cure(format!("use one of {POLICIES}")));
+            .cure(format!("use one of {allowed}")));
     }
     let mut manner = Manner::of(policy);
     match siblings {

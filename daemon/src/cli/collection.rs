@@ -1,5 +1,6 @@
 //! `collection`: create, list, show.
 
+use crdt::Policy;
 use hyper::Method;
 use strandline::api::types::{Collection, CreateCollection, SetRetention, SetView};
 
@@ -28,7 +29,7 @@ enum CollectionCommand {
 
         /// lww: the latest write wins; mv: all are shown; copies: losers stand beside the winner; map: JSON documents,
         /// merged by field; or-set, g-set, 2p-set: sets; g-counter, pn-counter: counters
-        #[arg(long, value_parser = POLICIES, default_value = "lww")]
+        #[arg(long, value_parser = Policy::READ.map(Policy::name), default_value = "lww")]
         policy: String,
 
         #[command(flatten)]
@@ -64,7 +65,7 @@ struct SetArguments {
     target: Target,
 
     /// One of lww, mv and copies; of documents: map
-    #[arg(long, value_parser = POLICIES, required_unless_present_any = ["losers_max_age", "losers_max_count"])]
+    #[arg(long, value_parser = Policy::READ.map(Policy::name), required_unless_present_any = ["losers_max_age", "losers_max_count"])]
     view: Option<String>,
 
     #[command(flatten)]
@@ -90,9 +91,6 @@ struct Options {
     #[arg(long, value_parser = ["hide", "revive"])]
     deletes: Option<String>,
 }
-
-const POLICIES: [&str; 9] =
-    ["lww", "mv", "copies", "map", "or-set", "g-set", "2p-set", "g-counter", "pn-counter"];
 
 pub(crate) async fn run(global: &Global, arguments: CollectionArguments) -> Result<(), Failure> {
     let mut client = global.client().await?;

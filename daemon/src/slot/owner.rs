@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use crdt::{DeviceId, Dot, Time, WriterId};
+use crdt::{DeviceId, Dot, Handle, Time, WriterId};
 use disk::Disk;
 use home::{Duty, Home, Members, RedbRegistry};
 use replica::{Description, Replica, Snapshot};
@@ -36,6 +36,20 @@ pub struct Live<D: Disk> {
     pub home: Option<Home>,
     /// Where the home moves the Handle.
     pub registry: RedbRegistry,
+}
+
+impl<D: Disk> Live<D> {
+    /// Has the home here decide something, and makes the next Handle; none where the registry does not answer: what was
+    /// decided is durable here already, and in the Handle after it.
+    pub fn decide<T>(
+        &mut self,
+        now: Time,
+        what: impl FnOnce(&mut Home, &mut Replica<D>) -> Result<T, home::Error>,
+    ) -> Result<Option<Handle>, Error> {
+        let home = self.home.as_mut().ok_or(Error::NotHome)?;
+        what(home, &mut self.replica)?;
+        Ok(home.batch(&mut self.replica, now, &mut self.registry).ok().flatten())
+    }
 }
 
 /// Opens the space: at start, and again after its disk failed.
