@@ -37,6 +37,15 @@ impl State {
         here.filter_map(live).collect()
     }
 
+    /// The keys of a collection at which something is alive, in order: those of a document's fields stand together.
+    pub fn keys(&self, coll: &CollId) -> Vec<Vec<u8>> {
+        let here = self.live.range(coll.0.to_vec()..).map_while(|(key, _)| split_physical(key));
+        let here = here.take_while(|(of, ..)| of == coll);
+        let mut keys: Vec<Vec<u8>> = here.map(|(_, key, _)| key.to_vec()).collect();
+        keys.dedup();
+        keys
+    }
+
     /// Where a writer's history stands here.
     pub fn tip(&self, writer: &WriterId) -> Tip {
         self.seen.get(writer).copied().unwrap_or(Tip::START)

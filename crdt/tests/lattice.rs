@@ -8,12 +8,13 @@ use crdt::commit::{Body, Header, Open};
 use crdt::lattice::State;
 use crdt::view::counter::Total;
 use crdt::view::lww::{Losers, supersedes_delete, supersedes_put};
+use crdt::view::map::{self, Document, MARKER, Parts};
 use crdt::view::mv::Context;
 use crdt::view::set::ADDED;
-use crdt::view::{Live, Manner, Shown, show};
+use crdt::view::{Deletes, Json, Live, Manner, Shown, show};
 use crdt::{
-    Class, CollId, Commit, CommitId, Descriptor, DeviceId, Dot, Hlc, Mutation, Op, Payload, Policy, SpaceId,
-    WriterId, key,
+    Class, CollId, Commit, CommitId, Descriptor, DeviceId, Dot, Element, Hlc, Mutation, Op, Payload, Policy,
+    SpaceId, WriterId, key,
 };
 use crdts::{CmRDT, CvRDT, GCounter, GSet, MVReg, Orswot, PNCounter};
 
@@ -165,6 +166,7 @@ ours! {
     TwoPhase: Policy::TwoPhaseSet;
     Counter: Policy::GCounter;
     Balance: Policy::PnCounter;
+    Documents: Policy::Map;
 }
 
 fn coll(policy: Policy) -> CollId {
@@ -180,11 +182,12 @@ fn writer(at: usize) -> WriterId {
 }
 
 fn write(dice: &mut Dice, at: usize, state: &State, policy: Policy) -> Arc<Commit> {
-    let (coll, key) = (coll(policy), key_of(dice.below(3)));
-    let live = state.live(&coll, &key);
     let tip = state.tip(&writer(at));
     let (dot, hlc) = (Dot::new(writer(at), tip.seq + 1), Hlc(tip.hlc.0 + 1 + dice.below(3)));
-    let (op, supersedes) = mutation(dice, policy, &live, hlc, dot);
+    let mutations = match policy {
+        Policy::Map => edit(dice, state, hlc, dot),
+        _ => vec![mutation(dice, policy, state, hlc, dot)],
+    };
     let open = Open { device_key: [at as u8; 32], closes: Vec::new(), reissues: None };
     let header = Header {
         space: SpaceId([1; 32]),
@@ -196,15 +199,20 @@ fn write(dice: &mut Dice, at: usize, state: &State, policy: Policy) -> Arc<Commi
         body_hash: [0; 32],
         open: (dot.seq == 1).then_some(open),
     };
-    let body = Body { deps: Vec::new(), mutations: vec![Mutation { coll, key, op, supersedes }] };
+    let body = Body { deps: Vec::new(), mutations };
     Arc::new(Commit::new(header, body).expect("it is valid"))
 }
 
-fn mutation(dice: &mut Dice, policy: Policy, live: &[Live], hlc: Hlc, dot: Dot) -> (Op, Vec<Dot>) {
-    let put = |bytes: Vec<u8>| Op::Put(Payload::Inline(bytes));
+fn put(bytes: Vec<u8>) -> Op {
+    Op::Put(Payload::Inline(bytes))
+}
+
+fn mutation(dice: &mut Dice, policy: Policy, state: &State, hlc: Hlc, dot: Dot) -> Mutation {
+    let (coll, key) = (coll(policy), key_of(dice.below(3)));
+    let live = &state.live(&coll, &key)[..];
     let value = put(dice.below(99).to_be_bytes().to_vec());
     let deletes = dice.below(4) == 0;
-    match policy {
+    let (op, supersedes) = match policy {
         Policy::OrSet if deletes => (Op::Delete, supersedes_delete(live)),
         Policy::OrSet => (put(ADDED.to_vec()), supersedes_delete(live)),
         Policy::GSet => (put(ADDED.to_vec()), Vec::new()),
@@ -220,6 +228,67 @@ fn mutation(dice: &mut Dice, policy: Policy, live: &[Live], hlc: Hlc, dot: Dot) 
         Policy::Mv => (value, Context::of(live).supersedes(live)),
         Policy::Copies => (value, supersedes_put(live, Losers::Keep, hlc, dot)),
         _ => (value, supersedes_put(live, Losers::Replace, hlc, dot)),
+    };
+    Mutation { coll, key, op, supersedes }
+}
+
+/// One of two documents is deleted, or some of its fields are written, and its marker where there is none; all in one commit.
+fn edit(dice: &mut Dice, state: &State, hlc: Hlc, dot: Dot) -> Vec<Mutation> {
+    const FIELDS: [&[&str]; 5] = [&["a"], &["a", "b"], &["a", "b", "c"], &["d"], &["e", "f"]];
+    let coll = coll(Policy::Map);
+    let document = Element::Int(dice.below(2) as i64);
+    let known = fields(state).into_iter().filter(|(of, _)| *of == document);
+    let known: Vec<Vec<u8>> =
+        known.map(|(of, path)| map::key_of(&of, &path).expect("a short name")).collect();
+    if dice.below(4) == 0 && !known.is_empty() {
+        let delete = |key: Vec<u8>| {
+            let supersedes = supersedes_delete(&state.live(&coll, &key));
+            Mutation { coll, key, op: Op::Delete, supersedes }
+        };
+        return known.into_iter().map(delete).collect();
+    }
+    let mut written = vec![(Vec::new(), MARKER.to_vec())];
+    let sure = dice.below(5) as usize;
+    for (at, path) in FIELDS.into_iter().enumerate() {
+        if at == sure || dice.below(4) == 0 {
+            let json = [Json::Int(dice.below(99).into()), Json::Object([].into())];
+            written.push((path.to_vec(), json[(dice.below(4) / 3) as usize].encode()));
+        }
+    }
+    let write = |(path, bytes): (Vec<&str>, Vec<u8>)| {
+        let path: Vec<String> = path.into_iter().map(str::to_owned).collect();
+        let key = map::key_of(&document, &path).expect("a short name");
+        let live = state.live(&coll, &key);
+        let is_needed = !path.is_empty() || live.is_empty();
+        let supersedes = supersedes_put(&live, Losers::Replace, hlc, dot);
+        is_needed.then_some(Mutation { coll, key, op: put(bytes), supersedes })
+    };
+    let mut mutations: Vec<Mutation> = written.into_iter().filter_map(write).collect();
+    mutations.sort_by(|a, b| a.key.cmp(&b.key));
+    mutations
+}
+
+/// The fields of all documents at which something is alive.
+fn fields(state: &State) -> Vec<(Element, Vec<String>)> {
+    let keys = state.keys(&coll(Policy::Map));
+    keys.iter().map(|key| map::split(key).expect("the key of a field")).collect()
+}
+
+/// A document as it reads.
+fn document(state: &State, document: &Element, manner: &Manner) -> Document {
+    let mut parts = Parts::default();
+    for (_, path) in fields(state).into_iter().filter(|(of, _)| of == document) {
+        let live = state.live(&coll(Policy::Map), &map::key_of(document, &path).expect("a short name"));
+        let bytes: Vec<Vec<u8>> = live.iter().map(|live| bytes_of(&live.payload)).collect();
+        parts.add(path, live, &bytes);
+    }
+    parts.read(manner)
+}
+
+fn bytes_of(payload: &Payload) -> Vec<u8> {
+    match payload {
+        Payload::Inline(bytes) => bytes.clone(),
+        Payload::Blob(_) => unreachable!("these payloads are short"),
     }
 }
 
@@ -252,6 +321,7 @@ fn ours_keep_the_laws() {
     laws::<TwoPhase>("2p-set");
     laws::<Counter>("g-counter");
     laws::<Balance>("pn-counter");
+    laws::<Documents>("map");
 }
 
 #[test]
@@ -271,6 +341,33 @@ fn equal_states_show_equal_views() {
             assert_eq!(shown(&one), shown(&other), "history {seed}");
         }
     }
+}
+
+#[test]
+fn equal_states_show_equal_documents_and_a_delete_hides_or_is_undone() {
+    let revive = Manner { deletes: Deletes::Revive, ..Manner::of(Policy::Map) };
+    let (mut nested, mut hidden, mut revived) = (0, 0, 0);
+    for seed in 0..HISTORIES {
+        let states = live::<Documents>(seed).states;
+        let all: Vec<&State> = states.iter().collect();
+        let backwards: Vec<&State> = states.iter().rev().collect();
+        let (one, other) = (merged::<Documents>(&all), merged::<Documents>(&backwards));
+        for name in [0, 1].map(Element::Int) {
+            let read = |manner: &Manner| document(&one, &name, manner);
+            let (hiding, reviving) = (read(&Manner::of(Policy::Map)), read(&revive));
+            assert_eq!(hiding, document(&other, &name, &Manner::of(Policy::Map)), "history {seed}");
+            assert_eq!(reviving, document(&other, &name, &revive), "history {seed}");
+            // One manner shows what the other hides, and both agree where nobody deleted.
+            match (&hiding.value, &reviving.value) {
+                (Some(_), _) => assert_eq!(hiding, reviving, "history {seed}"),
+                (None, Some(_)) => revived += 1,
+                (None, None) => assert_eq!(hiding.hidden, Vec::<Vec<String>>::new(), "history {seed}"),
+            }
+            hidden += usize::from(hiding.value.is_some() && !hiding.hidden.is_empty());
+            nested += fields(&one).iter().filter(|(of, path)| *of == name && path.len() > 1).count();
+        }
+    }
+    assert!(nested > 100 && hidden > 100 && revived > 20, "{nested} {hidden} {revived}");
 }
 
 #[test]
