@@ -50,12 +50,16 @@ impl Client {
         accept: &str,
         body: Body,
     ) -> Result<Response<Incoming>, Failure> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(hyper::header::HOST, "strandline")
             .header(hyper::header::ACCEPT, accept)
-            .header(hyper::header::CONTENT_TYPE, body.content_type())
+            .header(hyper::header::CONTENT_TYPE, body.content_type());
+        if let Body::InPlaceOf { context, .. } = &body {
+            request = request.header("strandline-context", context.as_bytes());
+        }
+        let request = request
             .body(Full::new(body.into_bytes()))
             .map_err(|error| Failure::usage(format!("cannot ask for {path}: {error}")))?;
         self.sender.ready().await.map_err(|error| lost(&error))?;
@@ -115,12 +119,17 @@ pub(crate) enum Body {
     Empty,
     Json(String),
     Octets(Bytes),
+    /// A value, and what it replaces: the context that a read returned.
+    InPlaceOf {
+        value: Bytes,
+        context: String,
+    },
 }
 
 impl Body {
     fn content_type(&self) -> &'static str {
         match self {
-            Body::Empty | Body::Octets(_) => "application/octet-stream",
+            Body::Empty | Body::Octets(_) | Body::InPlaceOf { .. } => "application/octet-stream",
             Body::Json(_) => "application/json",
         }
     }
@@ -129,7 +138,7 @@ impl Body {
         match self {
             Body::Empty => Bytes::new(),
             Body::Json(text) => Bytes::from(text),
-            Body::Octets(bytes) => bytes,
+            Body::Octets(value) | Body::InPlaceOf { value, .. } => value,
         }
     }
 }

@@ -156,7 +156,7 @@ impl<D: Disk> Transaction<D> {
     /// Sets the value at a key. Where all values are shown it replaces those of the transaction's snapshot;
     /// [`Transaction::put_seen`] those that somebody saw.
     pub fn put(&mut self, coll: CollId, key: &[u8], value: &[u8]) -> Result<(), CommitError> {
-        let scope = match self.check_put(coll, key)? {
+        let scope = match self.check_put(coll, key, "put")? {
             Some(Policy::Mv) => Scope::Saw(Context::of(&self.snapshot.live(coll, key)?)),
             _ => Scope::AsConfigured,
         };

@@ -45,7 +45,7 @@ impl<D: Disk> Transaction<D> {
         value: &[u8],
         seen: Context,
     ) -> Result<(), CommitError> {
-        self.check_put(coll, key)?;
+        self.check_put(coll, key, "put with a context")?;
         self.write(coll, key, value, Scope::Saw(seen))
     }
 
@@ -208,7 +208,7 @@ impl<D: Disk> Transaction<D> {
     fn check_rename(&mut self, coll: CollId, new: &[u8]) -> Result<Policy, CommitError> {
         let policy = self.policy(coll)?;
         match policy {
-            Some(Policy::Lww | Policy::Mv | Policy::Copies) => drop(self.check_put(coll, new)?),
+            Some(Policy::Lww | Policy::Mv | Policy::Copies) => drop(self.check_put(coll, new, "rename")?),
             Some(Policy::Map) => check_key(coll, new)?,
             policy => return Err(refused(policy, "rename")),
         }
@@ -216,7 +216,12 @@ impl<D: Disk> Transaction<D> {
     }
 
     /// Whether a value may be put at a key; the policy, where it is known here.
-    pub(crate) fn check_put(&mut self, coll: CollId, key: &[u8]) -> Result<Option<Policy>, CommitError> {
+    pub(crate) fn check_put(
+        &mut self,
+        coll: CollId,
+        key: &[u8],
+        verb: &'static str,
+    ) -> Result<Option<Policy>, CommitError> {
         check_key(coll, key)?;
         let policy = self.policy(coll)?;
         match policy {
@@ -227,7 +232,7 @@ impl<D: Disk> Transaction<D> {
             }
             Some(Policy::Copies) if key.len() + NAME_ROOM > KEY_LEN_MAX => Err(CommitError::BadKey),
             Some(Policy::Copies) => Ok(policy),
-            Some(policy) => Err(refused(Some(policy), "put")),
+            Some(policy) => Err(refused(Some(policy), verb)),
         }
     }
 

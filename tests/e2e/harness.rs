@@ -367,6 +367,15 @@ pub(crate) fn agree_on(space: &str, daemons: &[&Daemon]) -> Value {
     }
 }
 
+/// Runs commands of a home and a device while they do not reach each other, and waits until they agree again.
+pub(crate) fn apart(home: &Daemon, device: &Daemon, here: &[&[&str]], there: &[&[&str]]) {
+    device.ok(&["peer", "pause", "--all"]);
+    here.iter().for_each(|command| drop(home.ok(command)));
+    there.iter().for_each(|command| drop(device.ok(command)));
+    device.ok(&["peer", "resume", "--all"]);
+    agree(&[home, device]);
+}
+
 /// Every live value of a key, the winner first.
 pub(crate) fn siblings(daemon: &Daemon, collection: &str, key: &str) -> Vec<String> {
     let entry = daemon.json(&["get", collection, key, "--all"]);

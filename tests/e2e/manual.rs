@@ -1,14 +1,16 @@
 //! The examples of the manual, run as they stand there: each command on the daemon it names, each answer compared.
 //!
 //! In a block marked `console`, a line `NAME $ strandline …` is a command, and what follows it is its answer; `date --set` and
-//! `timedatectl set-ntp true` move the clock of that daemon. Ids, times
-//! and cursors differ from run to run, so two words that both look like one count as equal, and an id in a command is the
-//! one that was answered at its place. `STRANDLINE_BLESS=1` writes what was answered
+//! `timedatectl set-ntp true` move the clock of that daemon. Ids, times,
+//! cursors and contexts differ from run to run, so two words that both look like one count as equal, and an id or a context in
+//! a command is the one that was answered at its place. `STRANDLINE_BLESS=1` writes what was answered
 //! into the page instead; look at the difference before it is committed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
+
+use crdt::view::mv::Context;
 
 use super::harness::{Daemon, Place, agree_on, run};
 use super::liar::Liar;
@@ -19,7 +21,7 @@ struct Page<'a> {
     path: PathBuf,
     daemons: BTreeMap<&'a str, Daemon>,
     liar: Liar,
-    /// Ids that the page shows, and what they are in this run.
+    /// Ids and contexts that the page shows, and what they are in this run.
     ids: BTreeMap<String, String>,
     /// A link is cut: nobody waits for what it would bring.
     is_apart: bool,
@@ -146,15 +148,21 @@ fn is_alike(a: &str, b: &str) -> bool {
     a == b || masked(a) == masked(b)
 }
 
-/// The ids that two lines have at the same places.
+/// The ids and contexts that two lines have at the same places.
 fn same_ids(shown: &str, now: &str) -> Vec<(String, String)> {
     let words = shown.split_whitespace().zip(now.split_whitespace());
-    let ids = words.filter(|(shown, now)| is_id(shown) && is_id(now));
+    let ids = words.filter(|(shown, now)| is_id(shown) && is_id(now) || is_context(shown) && is_context(now));
     ids.map(|(shown, now)| (shown.to_string(), now.to_string())).collect()
 }
 
 fn is_id(part: &str) -> bool {
     part.len() >= 8 && part.chars().all(|char| char.is_ascii_hexdigit())
+}
+
+/// What `get --all` prints for `put --context`.
+fn is_context(word: &str) -> bool {
+    let bytes = data_encoding::BASE64URL_NOPAD.decode(word.as_bytes());
+    bytes.is_ok_and(|bytes| Context::decode(&bytes).is_ok_and(|seen| !seen.dots().is_empty()))
 }
 
 /// The words of a line, with what differs from run to run as its kind alone.
@@ -172,6 +180,9 @@ fn masked(line: &str) -> Vec<String> {
 fn masked_word(word: &str) -> String {
     if word.len() >= 20 && word.as_bytes()[10] == b'T' && word.ends_with('Z') {
         return "TIME".into();
+    }
+    if is_context(word) {
+        return "CONTEXT".into();
     }
     match word.split_once('-') {
         Some((id, place)) if is_id(id) && place.chars().all(|char| char == '-' || char.is_ascii_digit()) => {

@@ -1,16 +1,7 @@
 //! Every policy on two real devices that write apart, and over HTTP.
 
-use super::harness::{Daemon, Place, agree, home, joined};
+use super::harness::{Daemon, Place, agree, apart, home, joined, siblings};
 use super::http::Connection;
-
-/// What two devices read after each ran its own commands apart.
-fn apart(home: &Daemon, device: &Daemon, here: &[&[&str]], there: &[&[&str]]) {
-    device.ok(&["peer", "pause", "--all"]);
-    here.iter().for_each(|command| drop(home.ok(command)));
-    there.iter().for_each(|command| drop(device.ok(command)));
-    device.ok(&["peer", "resume", "--all"]);
-    agree(&[home, device]);
-}
 
 fn both(place: &str, policy: &str, options: &[&str]) -> (Place, Daemon, Daemon) {
     let place = Place::new(place);
@@ -72,6 +63,62 @@ fn registers_show_all_or_keep_copies_and_the_home_switches_between_them() {
     home.ok(&["delete", things, copy]);
     assert_eq!(keys(&home).lines().count(), 1);
     home.fails(2, &["collection", "set", things, "--view", "map"]);
+}
+
+#[test]
+fn a_context_replaces_what_its_read_saw_and_leaves_what_came_after() {
+    let (_place, home, device) = both("policies-context", "mv", &[]);
+    let things = "telemetry/things";
+    let context = |daemon: &Daemon| {
+        let entry = daemon.json(&["get", things, "k"]);
+        entry["context"].as_str().expect("a context").to_owned()
+    };
+    let both_show = |expected: &[&str]| {
+        agree(&[&home, &device]);
+        for daemon in [&home, &device] {
+            let mut shown = siblings(daemon, things, "k");
+            shown.sort();
+            assert_eq!(shown, expected);
+        }
+    };
+    apart(&home, &device, &[&["put", things, "k", "here"]], &[&["put", things, "k", "there"]]);
+    let old = context(&device);
+    assert_eq!(context(&home), old, "they see the same");
+    let listed = device.ok(&["get", things, "k", "--all"]);
+    assert!(listed.ends_with(&format!("\ncontext  {old}\n")), "{listed}");
+
+    // Its writer reads; somebody else writes; then it writes in place of what it has read.
+    home.ok(&["put", things, "k", "newer"]);
+    agree(&[&home, &device]);
+    device.ok(&["put", things, "k", "merged", "--context", &old]);
+    both_show(&["merged", "newer"]);
+    // What it names is gone, and so it replaces nothing.
+    home.ok(&["put", things, "k", "again", "--context", &old]);
+    both_show(&["again", "merged", "newer"]);
+    device.ok(&["put", things, "k", "agreed", "--context", &context(&device)]);
+    both_show(&["agreed"]);
+
+    // What its writer has not seen, as after a restore of an older folder, is not here either.
+    device.ok(&["peer", "pause", "--all"]);
+    home.ok(&["put", things, "k", "ahead"]);
+    let ahead = device.fails(5, &["put", things, "k", "x", "--context", &context(&home)]);
+    assert_eq!((ahead["type"].as_str(), ahead["cure"].is_string()), (Some("stale"), true));
+    device.ok(&["peer", "resume", "--all"]);
+
+    for malformed in ["", "k", "gYJY", "ünlesbar", &old[1..], &format!("{old}A")] {
+        let error = home.fails(2, &["put", things, "k", "x", "--context", malformed]);
+        assert_eq!(error["type"], "bad-context", "{malformed:?}: {error}");
+        let message = error["message"].as_str().expect("text");
+        assert!(message.contains("not one that a read returned") && error["cure"].is_string(), "{error}");
+    }
+    for (name, policy) in [("tasks", "map"), ("tags", "or-set"), ("stock", "pn-counter")] {
+        let target = format!("telemetry/{name}");
+        home.ok(&["collection", "create", &target, "--policy", policy]);
+        let error = home.fails(2, &["put", &target, "k", "{}", "--context", &old]);
+        assert_eq!(error["type"], "wrong-verb");
+        assert!(error["message"].as_str().expect("text").ends_with("put with a context"), "{error}");
+    }
+    both_show(&["ahead"]);
 }
 
 #[test]

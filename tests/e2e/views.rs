@@ -1,6 +1,6 @@
 //! The inbox through the eyes of each policy: fields as JSON, documents that one deleted, copies under their names.
 
-use super::harness::{Daemon, Place, agree, home, joined};
+use super::harness::{Daemon, Place, agree, apart, home, joined};
 use serde_json::{Value, json};
 
 const THINGS: &str = "telemetry/things";
@@ -12,15 +12,6 @@ fn both(place: &Place, create: &[&str]) -> (Daemon, Daemon) {
     let device = joined(place, "device", &home);
     agree(&[&home, &device]);
     (home, device)
-}
-
-/// What each does while they do not reach each other.
-fn apart(home: &Daemon, device: &Daemon, here: &[&[&str]], there: &[&[&str]]) {
-    device.ok(&["peer", "pause", "--all"]);
-    here.iter().for_each(|command| drop(home.ok(command)));
-    there.iter().for_each(|command| drop(device.ok(command)));
-    device.ok(&["peer", "resume", "--all"]);
-    agree(&[home, device]);
 }
 
 /// The conflicts of both, which are the same.

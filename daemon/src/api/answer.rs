@@ -78,12 +78,17 @@ pub(super) fn context(headers: &HeaderMap) -> Answer<Option<Context>> {
     let Some(value) = headers.get(CONTEXT) else { return Ok(None) };
     let bytes = data_encoding::BASE64URL_NOPAD.decode(value.as_bytes()).ok();
     let seen = bytes.and_then(|bytes| Context::decode(&bytes).ok());
-    seen.map(Some).ok_or_else(|| Problem::usage("the Strandline-Context is not one that a read returned"))
+    seen.map(Some).ok_or_else(|| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-context", "the context is not one that a read returned")
+            .cure(
+                "give it as a read did: strandline get SPACE/COLL KEY --all, or Strandline-Context over HTTP",
+            )
+    })
 }
 
-pub(super) fn context_header(seen: &Context) -> HeaderValue {
-    let text = data_encoding::BASE64URL_NOPAD.encode(&seen.encode());
-    HeaderValue::from_str(&text).expect("base64 is header text")
+/// How a read returns it.
+pub(super) fn context_text(seen: &Context) -> String {
+    data_encoding::BASE64URL_NOPAD.encode(&seen.encode())
 }
 
 pub(super) async fn no_route(uri: Uri) -> Problem {

@@ -143,9 +143,13 @@ pub(super) async fn get(keyed: Keyed, headers: HeaderMap) -> Answer<Response> {
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.starts_with("application/json"));
-    let seen = Context::of(&[std::slice::from_ref(&found.latest), &found.losers].concat());
+    let context = matches!(manner.policy, Policy::Lww | Policy::Mv | Policy::Copies).then(|| {
+        answer::context_text(&Context::of(&[std::slice::from_ref(&found.latest), &found.losers].concat()))
+    });
+    let header = context.as_deref().map(|text| HeaderValue::from_str(text).expect("base64 is header text"));
     let mut response = if query.all || is_json {
-        Json(entry(&at.snapshot, found, Shape::of(query.all, false))?).into_response()
+        let entry = entry(&at.snapshot, found, Shape::of(query.all, false))?;
+        Json(Entry { context, ..entry }).into_response()
     } else {
         let (kind, value) = match found.value {
             replica::Value::Bytes(value) => ("application/octet-stream", value),
@@ -157,9 +161,7 @@ pub(super) async fn get(keyed: Keyed, headers: HeaderMap) -> Answer<Response> {
     };
     response.headers_mut().insert(header::ETAG, tag);
     response.headers_mut().insert(READ, read);
-    if matches!(manner.policy, Policy::Lww | Policy::Mv | Policy::Copies) {
-        response.headers_mut().insert(CONTEXT, answer::context_header(&seen));
-    }
+    response.headers_mut().extend(header.map(|header| (CONTEXT, header)));
     Ok(response)
 }
 
@@ -246,7 +248,7 @@ pub(super) fn entry(
     };
     let value = (shape != Shape::KeyOnly).then(|| document::shown(value));
     let (dot, writer, hlc) = (latest.dot.to_string(), latest.dot.writer.to_string(), latest.hlc.0);
-    Ok(Entry { key: Key(key), value, dot, writer, hlc, siblings: 1 + disputed as u64, all })
+    Ok(Entry { key: Key(key), value, dot, writer, hlc, siblings: 1 + disputed as u64, all, context: None })
 }
 
 fn sibling(snapshot: &Snapshot<RealDisk>, live: &Live) -> Result<Sibling, replica::Error> {

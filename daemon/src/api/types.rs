@@ -73,6 +73,9 @@ pub struct Entry {
     /// Every live write with its value, winner first; only with `?all=true`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub all: Vec<Sibling>,
+    /// What this read saw, as in `Strandline-Context`; only of one register, not in a scan.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub context: Option<String>,
 }
 
 /// One live write of a key.

@@ -28,7 +28,7 @@ pub(crate) struct GetArguments {
     /// The key
     key: String,
 
-    /// Print every live sibling with its writer and time, the winner first
+    /// Print every live sibling with its writer and time, the winner first; of an mv also the context for `put --context`
     #[arg(long)]
     all: bool,
 
@@ -52,7 +52,12 @@ pub(crate) async fn run(global: &Global, arguments: &GetArguments) -> Result<(),
         // Of a document, a set or a counter there is one reading of all live writes.
         (Some(value), true) => print_line(&value_text(value)),
         // Several values that nobody has chosen between come as a list.
-        (value, _) => print_siblings(&entry.all, !matches!(value, Some(Value::Json(_)))),
+        (Some(Value::Json(_)), _) => {
+            print_siblings(&entry.all, false)?;
+            // Whoever chooses says what they have seen.
+            entry.context.map_or(Ok(()), |context| print_line(&format!("context  {context}")))
+        }
+        _ => print_siblings(&entry.all, true),
     }
 }
 

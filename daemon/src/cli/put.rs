@@ -20,6 +20,7 @@ The value is on the disk when the command returns, as wal.fsync of the daemon pr
 Example:
   strandline put telemetry/notes greeting hello
   date | strandline put telemetry/notes now -
+  strandline put telemetry/notes lunch one --context $CONTEXT
   strandline put telemetry/notes photo --file photo.jpg --wait anchored --timeout 5s")]
 pub(crate) struct PutArguments {
     /// SPACE/COLLECTION
@@ -36,6 +37,10 @@ pub(crate) struct PutArguments {
     #[arg(long, value_name = "F", conflicts_with = "value")]
     file: Option<PathBuf>,
 
+    /// Replace exactly what a read saw, by the context that `get --all` or `get --json` printed
+    #[arg(long, value_name = "CONTEXT")]
+    context: Option<String>,
+
     #[command(flatten)]
     form: KeyForm,
 
@@ -44,13 +49,17 @@ pub(crate) struct PutArguments {
 }
 
 pub(crate) async fn run(global: &Global, arguments: PutArguments) -> Result<(), Failure> {
-    let value = value(arguments.value, arguments.file.as_deref())?;
+    let value = value(arguments.value, arguments.file.as_deref())?.into();
+    let body = match arguments.context {
+        Some(context) => Body::InPlaceOf { value, context },
+        None => Body::Octets(value),
+    };
     let mut query = Query::default();
     arguments.form.add_to(&mut query);
     arguments.wait.add_to(&mut query);
     let path = format!("{}{}", arguments.target.key_path(&arguments.key), query.as_str());
     let mut client = global.client().await?;
-    let written: Written = client.json(Method::PUT, &path, Body::Octets(value.into())).await?;
+    let written: Written = client.json(Method::PUT, &path, body).await?;
     if global.json {
         return print_json(&written);
     }
