@@ -24,7 +24,7 @@ use crate::api::types::Conflict;
 use crate::slot::{Error, Turn};
 use crate::space::Space;
 pub(crate) use index::Index;
-pub(crate) use retain::{Seen, keep_losers};
+pub(crate) use retain::keep_losers;
 pub use settle::{Settle, settle};
 
 /// Longest value that a list shows.

@@ -23,6 +23,7 @@ use crate::handover::keep_announcing;
 use crate::peer;
 use crate::peers::{Peers, Records, keep_dialing};
 use crate::spaces::{self, Spaces};
+pub use doctor::diagnose;
 pub(crate) use listen::stopped;
 
 /// How often delivery records reach the disk.

@@ -42,7 +42,7 @@ pub struct Space {
     membership: RwLock<Membership>,
     names: Mutex<Names>,
     pub(crate) open_conflicts: Mutex<conflicts::Index>,
-    pub(crate) losers_seen: Mutex<conflicts::Seen>,
+    pub(crate) losers_seen: Mutex<replica::Sweeper>,
 }
 
 /// What names of collections mean, as of one version of the base.

@@ -20,6 +20,9 @@ use crate::seat::Seat;
 use crate::slot::{Live, Owner, Slot, Turn};
 use crate::space::{ADDRESSES_NOTE, NAME_NOTE, Space, check_name};
 
+/// What is locked while a data directory is in use.
+pub(crate) const LOCK: &str = "LOCK";
+
 /// Where the spaces are in a data directory.
 const SPACES: &str = "spaces";
 
@@ -111,7 +114,7 @@ impl Spaces {
         let disk = RealDisk::new(data);
         let lock = match mode {
             Mode::ReadOnly => None,
-            Mode::ReadWrite => Some(disk.lock("LOCK").map_err(|source| match source.kind() {
+            Mode::ReadWrite => Some(disk.lock(LOCK).map_err(|source| match source.kind() {
                 std::io::ErrorKind::WouldBlock => Error::InUse { data: shown() },
                 _ => Error::Disk { action: "take the lock", data: shown(), source },
             })?),

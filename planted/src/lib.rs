@@ -113,6 +113,12 @@ bugs! {
         CountNonsense "count what is no total",
         /// What a cut writer had counted below is in what is written again, too.
         ReissueTotals "re-issue a whole total",
+        /// Losers go that are half as old as they may get.
+        ExpireYoung "expire losers too young",
+        /// With losers that may go the value goes that is shown.
+        ExpireWinner "expire the winner",
+        /// What was a loser when it was looked at goes, whatever it is now.
+        ExpireUnlooked "expire without a second look",
         /// What waited for its flush until the base moved is dropped, and not written again.
         ReissueFlushedOnly "re-issue only what was flushed before",
     }

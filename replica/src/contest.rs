@@ -68,6 +68,15 @@ impl Contest {
         self.winner.iter().chain(&self.losers).map(|live| live.dot)
     }
 
+    /// Those of its losers that stand beside a shown value and are not shown themselves: what is left of a deleted document, or
+    /// lies behind a later value, may be all that there is of it, and where all values are shown none has lost.
+    pub fn beaten(&self) -> &[Live] {
+        if self.kind != ContestKind::Siblings || self.policy == Policy::Mv {
+            return &[];
+        }
+        &self.losers
+    }
+
     /// Whether it is about a whole document that somebody deleted.
     pub fn document_is_gone(&self) -> bool {
         matches!(self.kind, ContestKind::Deleted | ContestKind::Revived)

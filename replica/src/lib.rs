@@ -80,7 +80,7 @@ pub use options::{CreateOptions, Limits, Mode, OpenOptions, Opened, Origin, Sour
 pub use past::{Past, Touch};
 pub use removed::{Reason, Removed};
 pub use replica::{Committed, Flushed, Replica};
-pub use retention::{Late, Retention};
+pub use retention::{Late, Retention, Spent, Sweep, Sweeper};
 pub use snapshot::{KeyRange, Order, Reading, Scan, Snapshot};
 pub use transaction::{KeyValue, Transaction};
 pub use values::{Entries, Entry, Value};

@@ -1,19 +1,22 @@
 //! How long losers are kept, and how many of a key: what the home has said of a collection, and which may go by it.
 
 mod late;
+mod sweep;
 
 use std::collections::BTreeSet;
 
 use crdt::key::{self, Element};
-use crdt::{CollId, Decoder, Dot, Encoder, Policy, Time, system};
+use crdt::{CollId, Decoder, Dot, Encoder, Time, system};
 use disk::Disk;
+use planted::Bug;
 
-use crate::contest::{Contest, ContestKind};
+use crate::contest::Contest;
 use crate::error::Error;
 use crate::home::HomeWrite;
 use crate::snapshot::Snapshot;
 
 pub use late::Late;
+pub use sweep::{Spent, Sweep, Sweeper};
 
 /// The bounds of the losers of a collection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,17 +34,13 @@ impl Retention {
     }
 
     /// The losers of a contest that may go; `since` says from when on the age of a write counts.
-    ///
-    /// Only values that stand beside a shown one: what is left of a deleted document, or lies behind a later value, may be
-    /// all that there is of it, and where all values are shown none has lost.
     pub fn spent(&self, contest: &Contest, now: Time, since: impl Fn(&Dot, Time) -> Time) -> BTreeSet<Dot> {
-        if contest.kind != ContestKind::Siblings || contest.policy == Policy::Mv {
-            return BTreeSet::new();
-        }
-        let losers = contest.losers.iter().enumerate();
+        let losers = contest.beaten().iter().enumerate();
         let spent = losers.filter(|(at, loser)| {
-            let is_old =
-                self.max_age_ms.is_some_and(|max| since(&loser.dot, loser.hlc.time()).plus_ms(max) <= now);
+            let is_old = self.max_age_ms.is_some_and(|max| {
+                let max = if planted::is(Bug::ExpireYoung) { max / 2 } else { max };
+                since(&loser.dot, loser.hlc.time()).plus_ms(max) <= now
+            });
             is_old || self.max_count.is_some_and(|max| *at as u64 >= max)
         });
         spent.map(|(_, loser)| loser.dot).collect()
@@ -87,10 +86,10 @@ fn row_key(coll: CollId) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use crdt::view::lww::Live;
-    use crdt::{Hlc, Payload, WriterId};
+    use crdt::{Hlc, Payload, Policy, WriterId};
 
     use super::*;
-    use crate::contest::Place;
+    use crate::contest::{ContestKind, Place};
 
     fn live(writer: u8, time: u64) -> Live {
         let payload = Payload::Inline(vec![writer]);

@@ -4,6 +4,7 @@ mod clocks;
 mod conflicts;
 mod copies;
 mod damage;
+mod doctor;
 mod full_disk;
 mod harness;
 mod http;

@@ -33,38 +33,7 @@ impl Daemon {
 
     /// One space; one that is not open says why.
     pub(crate) async fn describe_space(&self, space: &Arc<Space>) -> types::Space {
-        let (name, id) = (space.name.clone(), space.id.to_string());
-        let me = self.spaces.identity().device();
-        let home = match space.seat.home() {
-            Some(home) if home == me => "here".to_string(),
-            Some(home) => home.to_string(),
-            None => "unknown".to_string(),
-        };
-        let membership = space.membership().to_string();
-        match report(space).await {
-            Ok(report) => {
-                let found = report.description;
-                let oldest = found.oldest.map(|time| clock::now().0.saturating_sub(time.0) / 1_000);
-                types::Space {
-                    name,
-                    id,
-                    home,
-                    version: found.version,
-                    data_root: found.data_root.to_string(),
-                    vv_root: found.vv_root.to_string(),
-                    tail_commits: found.tail_commits,
-                    tail_bytes: found.tail_bytes,
-                    wal_bytes: found.wal_bytes,
-                    membership,
-                    members: Vec::new(),
-                    oldest_seconds: oldest,
-                    error: report.trouble,
-                }
-            }
-            Err(error) => {
-                types::Space { name, id, home, membership, error: Some(error), ..types::Space::default() }
-            }
-        }
+        self::space(self.spaces.identity().device(), space).await
     }
 
     /// Every peer in every space, with what is remembered of those that are away.
@@ -237,6 +206,41 @@ impl Daemon {
     }
 }
 
+/// One space as `me` sees it; one that is not open says why.
+pub(super) async fn space(me: DeviceId, space: &Arc<Space>) -> types::Space {
+    let (name, id) = (space.name.clone(), space.id.to_string());
+    let home = match space.seat.home() {
+        Some(home) if home == me => "here".to_string(),
+        Some(home) => home.to_string(),
+        None => "unknown".to_string(),
+    };
+    let membership = space.membership().to_string();
+    match report(space).await {
+        Ok(report) => {
+            let found = report.description;
+            let oldest = found.oldest.map(|time| clock::now().0.saturating_sub(time.0) / 1_000);
+            types::Space {
+                name,
+                id,
+                home,
+                version: found.version,
+                data_root: found.data_root.to_string(),
+                vv_root: found.vv_root.to_string(),
+                tail_commits: found.tail_commits,
+                tail_bytes: found.tail_bytes,
+                wal_bytes: found.wal_bytes,
+                membership,
+                members: Vec::new(),
+                oldest_seconds: oldest,
+                error: report.trouble,
+            }
+        }
+        Err(error) => {
+            types::Space { name, id, home, membership, error: Some(error), ..types::Space::default() }
+        }
+    }
+}
+
 async fn report(space: &Arc<Space>) -> Result<Report, String> {
     let report = space.slot.call(0, |owner, _| Turn::Done(owner.report())).await;
     report.map_err(|error| error.to_string())
@@ -252,8 +256,12 @@ fn outbound_ip() -> Option<IpAddr> {
 
 /// What cannot be measured shows as nothing: figures are no reason to fail a status.
 fn disk(data: &Path) -> Disk {
-    let free_bytes = rustix::fs::statvfs(data).map_or(0, |found| found.f_bavail * found.f_frsize);
-    Disk { used_bytes: used(data), free_bytes }
+    Disk { used_bytes: used(data), free_bytes: free(data) }
+}
+
+/// Bytes that are left on the disk of a directory.
+pub(super) fn free(data: &Path) -> u64 {
+    rustix::fs::statvfs(data).map_or(0, |found| found.f_bavail * found.f_frsize)
 }
 
 fn used(path: &Path) -> u64 {

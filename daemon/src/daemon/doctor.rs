@@ -1,5 +1,6 @@
 //! What is wrong with this device, and what to do about it: a finding and its cure each.
 
+mod offline;
 mod skew;
 
 use std::os::unix::fs::PermissionsExt;
@@ -8,10 +9,16 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, getrlimit};
 
+use crdt::Time;
+
 use super::Daemon;
+use super::describe::{self, PLAUSIBLE_MS};
 use crate::api::types::{Finding, Peer, Space, Status};
 use crate::clock;
+use crate::config::Settings;
 use crate::identity;
+
+pub use offline::diagnose;
 
 /// Less than this is left on a disk that is nearly full.
 const FREE_MIN: u64 = 256 << 20;
@@ -26,38 +33,56 @@ impl Daemon {
         let mut findings = Vec::new();
         findings
             .extend(skew::findings(&self.spaces.all(), self.spaces.identity().device(), clock::now()).await);
-        permissions(self.spaces.data(), &mut findings);
-        disk(&status, &mut findings);
-        self.limits(&status, &mut findings);
+        let data = self.spaces.data();
+        permissions(data, &mut findings);
+        disk(data, &mut findings);
+        findings.extend(limits(&status.spaces, self.spaces.settings()));
         status.spaces.iter().for_each(|space| findings.extend(space_finding(space)));
         reachability(&status, &mut findings);
-        let rank = |finding: &Finding| ["error", "warning", "ok"].iter().position(|l| *l == finding.level);
-        findings.sort_by_key(rank);
+        is_in_order(&mut findings);
         findings
     }
+}
 
-    fn limits(&self, status: &Status, findings: &mut Vec<Finding>) {
-        let before = findings.len();
-        let settings = self.spaces.settings();
-        let files = getrlimit(Resource::Nofile).current;
-        if let Some(files) = files.filter(|files| *files < 1_024) {
-            findings.push(warning(
-                "limits",
-                format!("this process may open {files} files"),
-                "raise it: ulimit -n 4096, or LimitNOFILE= of the service",
-            ));
-        }
-        let max = settings.outbox.max_bytes.0;
-        for space in status.spaces.iter().filter(|space| space.tail_bytes >= max / 100 * OUTBOX_WARNED) {
-            findings.push(warning(
-                "limits",
-                format!("the outbox of {} holds {} of {max} bytes", space.name, space.tail_bytes),
-                "bring its home in reach, or raise outbox.max_bytes",
-            ));
-        }
-        if findings.len() == before {
-            findings.push(ok("limits", "open files and outboxes have room".to_string()));
-        }
+/// The troubles first.
+fn is_in_order(findings: &mut [Finding]) {
+    let rank = |finding: &Finding| ["error", "warning", "ok"].iter().position(|l| *l == finding.level);
+    findings.sort_by_key(rank);
+}
+
+/// What is nearly used up: files that may be open, in a daemon started from here too, and outboxes.
+fn limits(spaces: &[Space], settings: &Settings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(files) = getrlimit(Resource::Nofile).current.filter(|files| *files < 1_024) {
+        findings.push(warning(
+            "limits",
+            format!("this process may open {files} files"),
+            "raise it: ulimit -n 4096, or LimitNOFILE= of the service",
+        ));
+    }
+    let max = settings.outbox.max_bytes.0;
+    for space in spaces.iter().filter(|space| space.tail_bytes >= max / 100 * OUTBOX_WARNED) {
+        findings.push(warning(
+            "limits",
+            format!("the outbox of {} holds {} of {max} bytes", space.name, space.tail_bytes),
+            "bring its home in reach, or raise outbox.max_bytes",
+        ));
+    }
+    if findings.is_empty() {
+        findings.push(ok("limits", "open files and outboxes have room".to_string()));
+    }
+    findings
+}
+
+/// Whether the clock was ever set.
+fn clock_is_set(now: Time) -> Finding {
+    match now.0 <= PLAUSIBLE_MS {
+        true => error(
+            "clock",
+            "the clock shows a time before this program was made: writes of this device look old and lose",
+            "set it, or let NTP set it: timedatectl set-ntp true",
+        ),
+        false => ok("clock", "plausible".to_string()),
     }
 }
 
@@ -89,8 +114,8 @@ fn permissions(data: &Path, findings: &mut Vec<Finding>) {
     }
 }
 
-fn disk(status: &Status, findings: &mut Vec<Finding>) {
-    let free = status.disk.free_bytes;
+fn disk(data: &Path, findings: &mut Vec<Finding>) {
+    let free = describe::free(data);
     findings.push(match free < FREE_MIN {
         true => warning(
             "disk",

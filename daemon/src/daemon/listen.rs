@@ -26,17 +26,24 @@ const SOCKET_PATH_MAX: usize = 107;
 pub(super) async fn socket(data: &Path) -> Result<UnixListener, Error> {
     let path = data.join(SOCKET);
     let failed = |source| Error::System { action: format!("listen on {}", path.display()), source };
-    if path.as_os_str().len() > SOCKET_PATH_MAX {
-        return Err(Error::Address {
-            what: "the socket",
-            address: path.display().to_string(),
-            reason: format!("a Unix socket's path has at most {SOCKET_PATH_MAX} bytes; use a shorter --data"),
-        });
-    }
+    check_socket_path(data)?;
     remove_socket(data);
     let listener = UnixListener::bind(&path).map_err(failed)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(listener)
+}
+
+/// Whether the system takes the path of the socket in a directory.
+pub(super) fn check_socket_path(data: &Path) -> Result<(), Error> {
+    let path = data.join(SOCKET);
+    if path.as_os_str().len() <= SOCKET_PATH_MAX {
+        return Ok(());
+    }
+    Err(Error::Address {
+        what: "the socket",
+        address: path.display().to_string(),
+        reason: format!("a Unix socket's path has at most {SOCKET_PATH_MAX} bytes; use a shorter --data"),
+    })
 }
 
 pub(super) fn remove_socket(data: &Path) {
@@ -46,15 +53,7 @@ pub(super) fn remove_socket(data: &Path) {
 
 /// HTTP over TCP, on loopback only: without a token anybody who reaches it could read and write.
 pub(super) async fn http(address: &str, notices: &mut Vec<String>) -> Result<TcpListener, Error> {
-    let bad = |reason: &str| Error::Address {
-        what: "http",
-        address: address.to_string(),
-        reason: reason.to_string(),
-    };
-    let address: SocketAddr = address.parse().map_err(|_| bad("not an address such as 127.0.0.1:7600"))?;
-    if !address.ip().is_loopback() {
-        return Err(bad("only loopback addresses are served in this version, since there is no token"));
-    }
+    let address = http_address(address)?;
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
@@ -65,6 +64,29 @@ pub(super) async fn http(address: &str, notices: &mut Vec<String>) -> Result<Tcp
         }
         Err(source) => Err(Error::System { action: format!("listen on {address}"), source }),
     }
+}
+
+/// The address of a setting `http`.
+pub(super) fn http_address(text: &str) -> Result<SocketAddr, Error> {
+    let bad =
+        |reason: &str| Error::Address { what: "http", address: text.to_string(), reason: reason.to_string() };
+    let address: SocketAddr = text.parse().map_err(|_| bad("not an address such as 127.0.0.1:7600"))?;
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err(bad("only loopback addresses are served in this version, since there is no token")),
+    }
+}
+
+/// The address of a setting `listen`; none: it is off.
+pub(super) fn peer_address(text: &str) -> Result<Option<SocketAddr>, Error> {
+    if text == "off" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| Error::Address {
+        what: "listen",
+        address: text.to_string(),
+        reason: "not an address such as 0.0.0.0:7601, nor `off`".to_string(),
+    })
 }
 
 /// The QUIC endpoint, and where it listens if it does. A default port that is taken gives way to a free one.
@@ -83,14 +105,9 @@ pub(super) fn endpoint(
     }
     let configured = options.listen.as_ref().or(settings.listen.as_ref());
     let text = configured.map_or(LISTEN_DEFAULT, String::as_str);
-    if text == "off" {
+    let Some(address) = peer_address(text)? else {
         return Ok((Some(Endpoint::dial_only(identity)?), None));
-    }
-    let address: SocketAddr = text.parse().map_err(|_| Error::Address {
-        what: "listen",
-        address: text.to_string(),
-        reason: "not an address such as 0.0.0.0:7601, nor `off`".to_string(),
-    })?;
+    };
     let bound = match Endpoint::bind(address, identity) {
         Err(endpoint::Error::Bind { source, .. }) if source.kind() == std::io::ErrorKind::AddrInUse => {
             notices.push(format!("listen {address} is in use, so another port was taken"));

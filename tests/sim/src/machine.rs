@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crdt::{Commit, DeviceKey, Time};
+use crdt::{Commit, DeviceKey, Dot, Time};
 use disk::{Disk, Faults, MemoryDisk};
 use home::{Fingerprint, Home, HomeOptions, MemoryRegistry};
-use replica::{Limits, Mode, OpenOptions, Opened, Replica, Transaction};
+use replica::{Limits, Mode, OpenOptions, Opened, Replica, Spent, Sweeper, Transaction};
 
 use crate::book::Vector;
 use crate::clock::WallClock;
@@ -82,6 +82,12 @@ pub struct Copy {
     pub open: Option<Transaction<MemoryDisk>>,
     /// Its visible tail when last looked at: what it has learnt since is news.
     pub known: BTreeMap<crdt::WriterId, u64>,
+    /// What its home has seen of losers.
+    pub sweeper: Sweeper,
+    /// Losers that its home has found to be spent, and not let go yet.
+    pub spent: Option<Vec<Spent>>,
+    /// When each loser was first seen to be one, by the clock of its home.
+    pub losers_came: BTreeMap<Dot, Time>,
 }
 
 /// A commit that waits for its flush.

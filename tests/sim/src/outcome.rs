@@ -29,6 +29,8 @@ pub struct Outcome {
     pub rounds: u64,
     /// Writers that were proven to have forked, or to have been taken back, as known at the end.
     pub forks: u64,
+    /// Keys at which a home let losers go.
+    pub expired: u64,
     /// Faults that happened.
     pub fired: Fired,
     /// Lies that were told.

@@ -7,6 +7,7 @@ pub mod chain;
 pub mod classes;
 pub mod closure;
 pub mod damage;
+pub mod expired;
 pub mod handle;
 pub mod liveness;
 pub mod loss;

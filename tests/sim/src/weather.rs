@@ -63,11 +63,13 @@ pub enum Feature {
     Counters,
     /// The home has collections read otherwise, now and then.
     Views,
+    /// The home bounds the losers of collections, and lets some go.
+    Expiry,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Feature; 27] = [
+    pub const ALL: [Feature; 28] = [
         Feature::Crowd,
         Feature::Row,
         Feature::Mesh,
@@ -95,6 +97,7 @@ impl Feature {
         Feature::TwoPhaseSets,
         Feature::Counters,
         Feature::Views,
+        Feature::Expiry,
     ];
 
     /// Whether it is about collections with a policy of their own.
@@ -107,7 +110,7 @@ impl Feature {
         match self {
             Feature::BigCommits | Feature::Crowd | Feature::Row => 12,
             Feature::Spaces | Feature::Mesh | Feature::LongTransactions | Feature::Roomy => 25,
-            Feature::Views => 50,
+            Feature::Views | Feature::Expiry => 50,
             _ if self.is_of_policies() => 20,
             _ => 50,
         }

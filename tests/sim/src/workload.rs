@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use crdt::{Class, CollId, Time, key};
 use disk::{MemoryDisk, Random};
-use replica::{CommitError, Committed, KeyRange, Order, Replica, Snapshot, Transaction};
+use replica::{CommitError, Committed, KeyRange, Order, Replica, Snapshot, Spent, Transaction};
 
-use crate::deeds::Ask;
+use crate::deeds::{Ask, Verb};
 use crate::space::{Colls, Kept};
 use crate::weather::{Feature, Weather};
 
@@ -82,6 +82,30 @@ pub fn write(
         Ok(committed) => Wrote::Commit { committed, class, puts, deletes, asks, read },
         Err(error) => judge(error),
     }
+}
+
+/// A home lets losers go that it has found to be spent; nothing, if none of them is a loser any more.
+pub fn expire(replica: &mut Replica<MemoryDisk>, spent: &[Spent], now: Time) -> Option<Wrote> {
+    let mut transaction = replica.begin();
+    let read = transaction.snapshot().clone();
+    let gone = match transaction.expire(spent) {
+        Ok(gone) if gone.is_empty() => return None,
+        Ok(gone) => gone,
+        Err(error) => return Some(judge(error)),
+    };
+    let mut asks = Vec::new();
+    for Spent { place, dots, .. } in gone {
+        let manner = match read.manner(place.coll) {
+            Ok(manner) => manner.unwrap_or_default(),
+            Err(error) => return Some(judge(error.into())),
+        };
+        asks.push(Ask { coll: place.coll, verb: Verb::Discard(place.key, dots), read: manner, manner });
+    }
+    let (class, puts, deletes) = (Class::Normal, Vec::new(), Vec::new());
+    Some(match replica.commit(now, transaction, class) {
+        Ok(committed) => Wrote::Commit { committed, class, puts, deletes, asks, read },
+        Err(error) => judge(error),
+    })
 }
 
 /// A transaction that reads now and will write later.

@@ -24,6 +24,7 @@ mod begin;
 mod calm;
 mod deliver;
 mod epilogue;
+mod expiry;
 mod lies;
 mod members;
 mod process;
@@ -84,6 +85,8 @@ struct Counts {
     /// Bytes put on the way.
     sent_len: u64,
     crashes: u64,
+    /// Keys at which homes let losers go.
+    expired: u64,
 }
 
 impl World {
@@ -130,7 +133,7 @@ impl World {
         let (seed, told, forks) = (self.seed, self.told(), self.forks());
         let (step, at, fired, leapt) = (self.step, self.now - START, self.fired, self.leapt);
         let commits = self.spaces.iter().map(|space| space.book.acknowledged().count() as u64).sum();
-        let Counts { converged, rounds, crashes, .. } = self.counts;
+        let Counts { converged, rounds, crashes, expired, .. } = self.counts;
         let machines = self.machines.len();
         let trace = self.trace.hash();
         let events = self.trace.into_events();
@@ -147,6 +150,7 @@ impl World {
                 converged,
                 rounds,
                 forks,
+                expired,
                 fired,
                 told,
                 events,

@@ -60,7 +60,7 @@ pub struct StoryWrite {
 /// One thing that `doctor` looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// `clock`, `permissions`, `disk`, `limits`, `space` or `peer`.
+    /// `clock`, `permissions`, `disk`, `limits`, `space` or `peer`; without a daemon also `daemon`, `folder` and `settings`.
     pub area: String,
     /// `ok`, `warning` or `error`.
     pub level: String,

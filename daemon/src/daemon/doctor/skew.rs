@@ -6,9 +6,8 @@ use crdt::{DeviceId, Time, Tip};
 use disk::RealDisk;
 use replica::Snapshot;
 
-use super::{error, ok, warning};
+use super::{clock_is_set, error, ok, warning};
 use crate::api::types::Finding;
-use crate::daemon::describe::PLAUSIBLE_MS;
 use crate::space::Space;
 
 /// A time that is so far ahead of this clock was made under a wrong one, its own or this one.
@@ -18,12 +17,9 @@ const DAY_MS: u64 = 86_400_000;
 
 /// What is found about clocks; one finding that all is well where nothing else is.
 pub(super) async fn findings(spaces: &[Arc<Space>], this: DeviceId, now: Time) -> Vec<Finding> {
-    if now.0 <= PLAUSIBLE_MS {
-        return vec![error(
-            "clock",
-            "the clock shows a time before this program was made: writes of this device look old and lose",
-            "set it, or let NTP set it: timedatectl set-ntp true",
-        )];
+    let set = clock_is_set(now);
+    if set.level != "ok" {
+        return vec![set];
     }
     let mut findings = Vec::new();
     for space in spaces {

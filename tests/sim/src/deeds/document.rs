@@ -80,6 +80,11 @@ impl Document {
         Some((root, hidden.len() + contested))
     }
 
+    /// Whether a field shows in it, and it is there for more than what was edited after it was deleted.
+    pub fn shows(&self, path: &[String]) -> bool {
+        self.is_marked && self.fields.contains_key(path) && !self.hidden().contains(path)
+    }
+
     /// What makes it `wanted`.
     pub(super) fn change(&self, manner: &Manner, wanted: &BTreeMap<String, Json>) -> Change {
         let mut fields = BTreeMap::new();

@@ -68,6 +68,13 @@ impl Ground {
             Bug::ReissueTotals => {
                 Ground::World(2, &[(Revoke, 4_000), (Readmit, 2_000)], &[Feature::HotKeys, Feature::Counters])
             }
+            Bug::ExpireYoung | Bug::ExpireWinner | Bug::ExpireUnlooked => apart(&[
+                Feature::Registers,
+                Feature::Copies,
+                Feature::HotKeys,
+                Feature::Views,
+                Feature::Expiry,
+            ]),
             Bug::ReissueFlushedOnly => Ground::World(
                 2,
                 &[(Revoke, 4_000), (Readmit, 2_000)],

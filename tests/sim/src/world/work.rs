@@ -1,7 +1,7 @@
 //! Applications at work: what they wish, and what they are told.
 
 use crdt::view::{Deletes, Manner, Siblings};
-use crdt::{Dot, Policy};
+use crdt::{Dot, Policy, Time};
 use disk::MemoryDisk;
 use replica::Snapshot;
 
@@ -56,6 +56,13 @@ impl World {
             // That flushes, and with it what was written before in this burst.
             self.note_visible(machine, space)?;
         }
+        if self.weather.with(Feature::Expiry)
+            && self.spaces[space].home == machine
+            && self.random.below(4) == 0
+            && !self.look_after_losers(machine, space)?
+        {
+            return Ok(false);
+        }
         let it = &mut self.machines[machine];
         let now = it.time(self.now);
         let copy = it.copies.get_mut(&space).expect("it has the space");
@@ -72,10 +79,25 @@ impl World {
             return Ok(true);
         }
         let open = copy.open.take();
-        match workload::write(replica, open, colls, &self.weather, now, &mut self.random) {
+        let wrote = workload::write(replica, open, colls, &self.weather, now, &mut self.random);
+        self.wrote(machine, space, now, wrote)
+    }
+
+    /// What a transaction came to is remembered; false when the process ended under it.
+    pub(super) fn wrote(
+        &mut self,
+        machine: usize,
+        space: usize,
+        now: Time,
+        wrote: Wrote,
+    ) -> Result<bool, crate::promise::Breach> {
+        let it = &mut self.machines[machine];
+        match wrote {
             Wrote::Commit { committed, class, puts, deletes, asks, read } => {
                 let dot = committed.dot;
                 it.latest = it.latest.max(now);
+                let copy = it.copies.get_mut(&space).expect("it wrote in it");
+                let replica = copy.replica.as_ref().expect("it wrote a moment ago");
                 let commit = undisturbed(&it.disk, || replica.commit_above(&dot));
                 let commit = commit.ok().flatten().expect("it was written a moment ago");
                 copy.pending.push(Pending { commit, latest: it.latest });
