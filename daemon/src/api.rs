@@ -45,6 +45,7 @@
 mod answer;
 mod cbor;
 mod changes;
+mod collections;
 mod conflicts;
 mod explain;
 mod import;
@@ -84,11 +85,11 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/metrics", get(status::metrics))
         .route("/v1/spaces", get(spaces::list).post(spaces::create))
         .route("/v1/spaces/{space}", get(spaces::show).delete(spaces::set_aside))
-        .route("/v1/spaces/{space}/collections", get(spaces::collections).post(spaces::create_collection))
-        .route("/v1/spaces/{space}/collections/{coll}", get(spaces::collection))
+        .route("/v1/spaces/{space}/collections", get(collections::list).post(collections::create))
+        .route("/v1/spaces/{space}/collections/{coll}", get(collections::show))
         .route("/v1/spaces/{space}/collections/{coll}/keys/{*key}", key)
         .route("/v1/spaces/{space}/collections/{coll}/keys", get(scan::scan).delete(verbs::delete_all))
-        .route("/v1/spaces/{space}/collections/{coll}/view", put(spaces::set_view))
+        .route("/v1/spaces/{space}/collections/{coll}/view", put(collections::set_view))
         .route("/v1/spaces/{space}/collections/{coll}/retention", put(retention::set))
         .route("/v1/spaces/{space}/collections/{coll}/import", post(import::import))
         .route("/v1/spaces/{space}/notes/{source}", get(import::note))

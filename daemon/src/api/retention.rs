@@ -8,8 +8,8 @@ use crdt::Policy;
 use replica::Retention;
 
 use super::answer::{self, Answer, At, Here};
+use super::collections::shown;
 use super::problem::Problem;
-use super::spaces::shown;
 use super::types::{Collection, SetRetention};
 use crate::config::parse_span;
 use crate::slot::Turn;

@@ -13,10 +13,6 @@ use super::output::{Printer, Table, print_json, print_line, short};
 use super::target::{KeyForm, Query};
 use crate::client::{Body, Client, Lines, encode};
 
-/// Bytes of a field that is null, which JSON does not tell from no value: no other value of a field that is missing is so
-/// short.
-const NULL_LEN: u64 = 1;
-
 /// What stands where nothing was written.
 const DELETED: &str = "(deleted)";
 
@@ -208,7 +204,6 @@ fn cell(conflict: &Conflict, side: &Side) -> String {
         Some(Value::Text(text)) if is_json(conflict) => serde_json::Value::from(text.as_str()).to_string(),
         Some(value) => value_text(value),
         None if side.len == 0 => return DELETED.to_string(),
-        None if is_json(conflict) && side.len == NULL_LEN => "null".to_string(),
         None => return format!("({} bytes)", side.len),
     };
     let mut cell: String =

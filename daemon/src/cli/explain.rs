@@ -59,8 +59,6 @@ pub(crate) async fn run(global: &Global, arguments: &ExplainArguments) -> Result
             write.op.clone(),
             match &write.value {
                 Some(value) => value_text(value).replace('\n', " "),
-                // JSON does not tell a field that is null from no value; no other that is missing is so short.
-                None if explained.policy == "map" && write.len == 1 => "null".to_string(),
                 None => "-".to_string(),
             },
             hlc_time(write.hlc),

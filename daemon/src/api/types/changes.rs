@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::value::given;
 use super::{Key, Value};
 
 /// A CloudEvent.
@@ -51,7 +52,7 @@ pub struct Change {
     pub op: String,
     /// What was put, or lives on, up to 64 KiB: of a field its JSON, of an element or a document that it is there, of a
     /// counter what is read when the event is sent.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "given")]
     pub value: Option<Value>,
     /// Its bytes.
     pub len: u64,

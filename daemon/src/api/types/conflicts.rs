@@ -1,7 +1,8 @@
 //! What disagrees, and what is said about it.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
+use super::value::given;
 use super::{Key, Value};
 
 /// One open item of the inbox.
@@ -38,7 +39,8 @@ pub struct Conflict {
 /// One write of a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Side {
-    /// The value, of a field as JSON; a long one only where one conflict is shown, and null for a delete.
+    /// The value, of a field as JSON, which may be null; a long one only where one conflict is shown, and none of a delete.
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "given")]
     pub value: Option<Value>,
     /// Bytes of the value.
     pub len: u64,
@@ -77,11 +79,6 @@ pub struct Resolve {
     /// JSON objects, merged field by field against the write that all had seen.
     #[serde(default)]
     pub merge: bool,
-}
-
-/// A value that is there, though it may be null: a field can be.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
 }
 
 /// The answer to resolving or discarding.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::value::given;
 use super::{Key, Value};
 
 /// Why a key shows what it shows.
@@ -41,6 +42,7 @@ pub struct StoryWrite {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub part: Option<String>,
     /// What was put, where it is still here: of a counter the total of its writer, of a set whether the element is in it.
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "given")]
     pub value: Option<Value>,
     /// Bytes of what was put.
     #[serde(default)]
