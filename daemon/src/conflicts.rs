@@ -9,6 +9,7 @@ mod diff;
 mod held;
 mod index;
 mod merge;
+mod news;
 mod retain;
 mod settle;
 
@@ -18,13 +19,15 @@ use std::sync::Arc;
 use crdt::view::Manner;
 use crdt::{CollId, DeviceId, Policy, SpaceId};
 use disk::RealDisk;
-use replica::{Contest, ContestKind, Item, ItemKind, Place, Snapshot};
+use replica::{Collection, Contest, ContestKind, Item, ItemKind, Place, Snapshot};
 
 use crate::api::types::Conflict;
 use crate::slot::{Error, Turn};
 use crate::space::Space;
 pub(crate) use index::Index;
+pub(crate) use news::News;
 pub(crate) use retain::keep_losers;
+pub(crate) use settle::settle_at;
 pub use settle::{Settle, settle};
 
 /// Longest value that a list shows.
@@ -117,12 +120,7 @@ pub fn show(space: &Space, id: &str) -> Result<Option<Conflict>, Error> {
         |_| {},
         |view, found| {
             if view.id(found) == id {
-                let mut conflict = view.describe(found, u64::MAX)?;
-                if let Found::Contest(contest) = found {
-                    conflict.ancestor = view.ancestor(contest)?;
-                }
-                diff::add(&mut conflict);
-                shown = Some(conflict);
+                shown = Some(view.whole(found)?);
             }
             Ok(shown.is_none())
         },
@@ -167,16 +165,8 @@ fn each(
     mut visit: impl FnMut(&View<'_>, &Found) -> Result<bool, Error>,
 ) -> Result<(), Error> {
     let (snapshot, places) = index::refresh(space)?;
-    let here = space
-        .slot
-        .call_blocking(0, |owner, _| Turn::Done(owner.live().map(|live| live.replica.device().id())))?;
     let described = snapshot.collections()?;
-    let mut collections = BTreeMap::new();
-    for collection in &described {
-        let manner = snapshot.manner(collection.id)?.unwrap_or_default();
-        collections.insert(collection.id, (collection.name.clone(), manner));
-    }
-    let view = View { space, snapshot, collections, here };
+    let view = View::of(space, snapshot, &described)?;
     begin(&view);
     for place in places.keys() {
         for contest in view.snapshot.contests(place)? {
@@ -209,7 +199,33 @@ fn items(space: &Space) -> Result<Vec<Item>, Error> {
         .call_blocking(0, |owner, _| Turn::Done(owner.live().and_then(|live| Ok(live.replica.inbox()?))))
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    fn of(
+        space: &'a Space,
+        snapshot: Snapshot<RealDisk>,
+        described: &[Collection],
+    ) -> Result<View<'a>, Error> {
+        let here = space
+            .slot
+            .call_blocking(0, |owner, _| Turn::Done(owner.live().map(|live| live.replica.device().id())))?;
+        let mut collections = BTreeMap::new();
+        for collection in described {
+            let manner = snapshot.manner(collection.id)?.unwrap_or_default();
+            collections.insert(collection.id, (collection.name.clone(), manner));
+        }
+        Ok(View { space, snapshot, collections, here })
+    }
+
+    /// One of them with everything that is known about it.
+    fn whole(&self, found: &Found) -> Result<Conflict, Error> {
+        let mut conflict = self.describe(found, u64::MAX)?;
+        if let Found::Contest(contest) = found {
+            conflict.ancestor = self.ancestor(contest)?;
+        }
+        diff::add(&mut conflict);
+        Ok(conflict)
+    }
+
     fn id(&self, found: &Found) -> String {
         match found {
             Found::Contest(contest) => id_of_contest(&self.space.id, contest),

@@ -15,19 +15,28 @@ const OPEN_MAX: usize = 65_536;
 /// The keys in conflict, as of one state, each with how many conflicts it has: a document may have one at each field.
 #[derive(Default)]
 pub(crate) struct Index {
-    /// The opening of the space and the change in it; none: nothing was looked at yet.
-    as_of: Option<(u64, u64)>,
+    /// None: nothing was looked at yet.
+    as_of: Option<AsOf>,
     open: BTreeMap<Place, usize>,
     /// There may be more.
     is_cut: bool,
 }
 
-/// What is visible now, and the keys in conflict in it.
-pub(super) fn refresh(space: &Space) -> Result<(Snapshot<RealDisk>, BTreeMap<Place, usize>), Error> {
+/// A state of a space: how often it was opened until then, and the change in it.
+pub(super) type AsOf = (u64, u64);
+
+/// What is visible now.
+pub(super) struct Now {
+    pub(super) snapshot: Snapshot<RealDisk>,
+    pub(super) as_of: AsOf,
+    /// The places that changed since another state, as contests are found; none: it may be any.
+    pub(super) changed: Option<BTreeSet<Place>>,
+}
+
+/// What is visible now, and what changed since a state.
+pub(super) fn since(space: &Space, before: Option<AsOf>) -> Result<Now, Error> {
     // Acknowledged writes are to be in it, whatever the flush policy.
     drop(space.slot.snapshot_blocking()?);
-    let mut index = space.open_conflicts.lock().expect("a lookup that failed left an older index");
-    let before = index.as_of;
     let (opens, changed, snapshot) = space.slot.call_blocking(0, move |owner, _| {
         let opens = owner.opens();
         Turn::Done(owner.live().map(|live| {
@@ -36,18 +45,30 @@ pub(super) fn refresh(space: &Space) -> Result<(Snapshot<RealDisk>, BTreeMap<Pla
             (opens, changed, live.replica.snapshot())
         }))
     })?;
+    let as_of = (opens, snapshot.change());
+    let changed = changed.filter(|places| !is_of_readings(places)).map(|places| {
+        let places = places.into_iter().map(|place| snapshot.contest_place(place));
+        places.collect::<Result<BTreeSet<Place>, _>>()
+    });
+    let changed = changed.transpose()?;
+    Ok(Now { snapshot, as_of, changed })
+}
+
+/// What is visible now, and the keys in conflict in it.
+pub(super) fn refresh(space: &Space) -> Result<(Snapshot<RealDisk>, BTreeMap<Place, usize>), Error> {
+    let mut index = space.open_conflicts.lock().expect("a lookup that failed left an older index");
+    let Now { snapshot, as_of, changed } = since(space, index.as_of)?;
     // Only what is whole is remembered: after an error everything is looked at again.
     index.as_of = None;
     match changed {
-        Some(places) if (!index.is_cut || index.open.len() > OPEN_MAX / 2) && !is_of_readings(&places) => {
-            let places = places.into_iter().map(|place| snapshot.contest_place(place));
-            for place in places.collect::<Result<BTreeSet<Place>, _>>()? {
+        Some(places) if !index.is_cut || index.open.len() > OPEN_MAX / 2 => {
+            for place in places {
                 index.update(&snapshot, place)?;
             }
         }
         _ => index.scan(&snapshot)?,
     }
-    index.as_of = Some((opens, snapshot.change()));
+    index.as_of = Some(as_of);
     Ok((snapshot, index.open.clone()))
 }
 

@@ -76,6 +76,15 @@ pub fn settle(space: &Space, id: &str, how: &Settle) -> Result<Settled, Error> {
     }
 }
 
+/// The same of one that was found at a place, which is all that is looked at.
+pub(crate) fn settle_at(space: &Space, place: &Place, id: &str, how: &Settle) -> Result<Settled, Error> {
+    let snapshot = space.slot.snapshot_blocking()?;
+    let mut open = snapshot.contests(place)?.into_iter();
+    let contest = open.find(|contest| id_of_contest(&space.id, contest) == id);
+    let contest = contest.ok_or_else(|| Error::Settled { id: id.to_string() })?;
+    Asked { space, id, snapshot, contest }.carry_out(how)
+}
+
 /// A contest that is to be settled, as it was found.
 struct Asked<'a> {
     space: &'a Space,

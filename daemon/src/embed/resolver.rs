@@ -3,20 +3,20 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use replica::Place;
+
 use super::{Collection, Error};
 use crate::api::types::Conflict;
-use crate::conflicts::{self, Filter, Settle};
+use crate::conflicts::{News, Settle, settle_at};
 use crate::slot;
 
 /// How often it is looked whether something changed.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// Conflicts that are looked at in one round.
-const ROUND_MAX: usize = 1_000;
 
 /// Threads that are left behind in a resolver that does not return; after so many it is not asked any more.
 const STUCK_MAX: usize = 4;
@@ -34,6 +34,7 @@ type Resolve = dyn Fn(&Conflict) -> Answer + Send + Sync;
 pub struct Resolver {
     events: Sender<Event>,
     asking: Option<JoinHandle<()>>,
+    looks: Arc<AtomicU64>,
 }
 
 /// What the asking thread waits for.
@@ -63,8 +64,8 @@ struct Asking {
     timeout: Duration,
     events: Receiver<Event>,
     answers: Sender<Event>,
-    /// Those that were asked about, and stay.
-    asked: BTreeSet<String>,
+    news: News,
+    looks: Arc<AtomicU64>,
     questions: u64,
     /// The questions that have not come back in time, nor since.
     stuck: BTreeSet<u64>,
@@ -87,19 +88,28 @@ impl Collection {
             return Err(slot::Error::Peaceful { policy: manner.policy }.into());
         }
         let (answers, events) = mpsc::channel();
+        let looks = Arc::new(AtomicU64::new(0));
         let asking = Asking {
             collection: self.clone(),
             resolve: Arc::new(resolve),
             timeout: self.space.spaces.settings().conflicts.resolver_timeout.0,
             events,
             answers: answers.clone(),
-            asked: BTreeSet::new(),
+            news: News::of(self.id),
+            looks: looks.clone(),
             questions: 0,
             stuck: BTreeSet::new(),
         };
         let asking = thread::Builder::new().name("resolver".to_string()).spawn(move || asking.run());
         let asking = asking.map_err(|error| slot::Error::Unavailable { reason: error.to_string() })?;
-        Ok(Resolver { events: answers, asking: Some(asking) })
+        Ok(Resolver { events: answers, asking: Some(asking), looks })
+    }
+}
+
+impl Resolver {
+    /// How often it has looked at a key until now: that grows with what changes, and not with what is open.
+    pub fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
     }
 }
 
@@ -144,41 +154,22 @@ impl Asking {
 
     /// Asks about every conflict that was not asked about before; whether all could be looked at.
     fn round(&mut self) -> Result<bool, End> {
-        let Some(open) = looked(self.open())? else { return Ok(false) };
-        for id in open {
-            if self.asked.contains(&id) {
-                continue;
-            }
-            let shown = looked(conflicts::show(&self.collection.space.space, &id))?;
-            match shown {
+        let space = self.collection.space.space.clone();
+        if looked(self.news.catch_up(&space))?.is_none() {
+            return Ok(false);
+        }
+        loop {
+            let next = looked(self.news.next(&space))?;
+            self.looks.store(self.news.looks(), Ordering::Relaxed);
+            match next {
                 None => return Ok(false),
-                // Somebody was faster.
-                Some(None) => {}
-                Some(Some(conflict)) => {
-                    self.asked.insert(id);
-                    self.settle(conflict)?;
-                }
+                Some(None) => return Ok(true),
+                Some(Some((place, conflict))) => self.settle(&place, conflict)?,
             }
         }
-        Ok(true)
     }
 
-    /// The conflicts of the collection; those that are no more need not be remembered.
-    fn open(&mut self) -> Result<Vec<String>, slot::Error> {
-        let space = &self.collection.space.space;
-        let collections = space.slot.snapshot_blocking()?.collections()?;
-        let Some(here) = collections.into_iter().find(|here| here.id == self.collection.id) else {
-            return Ok(Vec::new());
-        };
-        let filter = Filter { collection: Some(here.name), limit: ROUND_MAX, ..Filter::default() };
-        let open = conflicts::list(space, &filter)?.into_iter();
-        // Others are about what this device wrote, and no choice between values.
-        let open: Vec<String> = open.filter(|one| one.policy.is_some()).map(|one| one.id).collect();
-        self.asked.retain(|id| open.contains(id));
-        Ok(open)
-    }
-
-    fn settle(&mut self, conflict: Conflict) -> Result<(), End> {
+    fn settle(&mut self, place: &Place, conflict: Conflict) -> Result<(), End> {
         let (id, policy) = (conflict.id.clone(), conflict.policy.clone().unwrap_or_default());
         let space = self.collection.space.space.clone();
         let outcome = match self.ask(conflict)? {
@@ -189,7 +180,7 @@ impl Asking {
                 tracing::warn!(conflict = %id, %error, "a resolver failed");
                 "resolver-failed"
             }
-            Heard::Answer(Ok(Some(how))) => match conflicts::settle(&space, &id, &how) {
+            Heard::Answer(Ok(Some(how))) => match settle_at(&space, place, &id, &how) {
                 // Counted where it was done; or somebody else was first.
                 Ok(_) | Err(slot::Error::Settled { .. }) => return Ok(()),
                 Err(slot::Error::Closed) => return Err(End::Stopped),

@@ -206,3 +206,41 @@ fn what_is_so_already_is_answered_by_the_write_that_made_it_so() {
     assert_ne!(modes.put("k", "1").unwrap(), modes.put("k", "1").unwrap());
     assert_ne!(tags.add("s", "x").unwrap(), tags.add("s", "x").unwrap());
 }
+
+#[test]
+fn a_resolver_looks_at_what_changes_and_not_at_what_is_open() {
+    const OPEN: u64 = 300;
+    let data = Scratch::new("embed-resolver-looks");
+    let replica = Replica::open(data.path()).unwrap();
+    let space = replica.space("mine").unwrap();
+    let (modes, notes) =
+        (space.collection_of("modes", Policy::Mv).unwrap(), space.collection("notes").unwrap());
+    for value in ["eco", "sport"] {
+        let mut transaction = space.begin().unwrap();
+        for number in 0..OPEN {
+            let verb = crate::verbs::Verb::PutSeen(value.into(), crdt::view::mv::Context::default());
+            transaction.carry_out(&modes, &format!("left-{number}"), &verb).unwrap();
+        }
+        transaction.commit().unwrap();
+    }
+    let resolver = modes.resolve_with(|conflict| match conflict.key.as_ref().map(ToString::to_string) {
+        Some(key) if key.starts_with("left-") => Ok(None),
+        _ => Ok(Some(Settle::Discard)),
+    });
+    let resolver = resolver.unwrap();
+    until(&space, "resolver-left", OPEN);
+    apart(&modes, "before");
+    until(&space, "discarded", 1);
+    let before = resolver.looks();
+    // Found in the state, looked at to ask, and once more since it stays.
+    assert!((OPEN..OPEN * 4).contains(&before), "{before} looks at {OPEN} keys");
+    for number in 0..5 {
+        notes.put("other", number.to_string()).unwrap();
+        apart(&modes, &format!("new-{number}"));
+        until(&space, "discarded", 2 + number);
+    }
+    // Each is seen with one value, with two, and settled.
+    let looks = resolver.looks() - before;
+    assert!(looks <= 5 * 4 + 1, "{looks} looks at 5 keys beside {OPEN} that are open");
+    assert_eq!(space.conflicts(9_999).unwrap().len() as u64, OPEN);
+}

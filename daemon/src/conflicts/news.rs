@@ -1,0 +1,87 @@
+//! The conflicts of one collection as they come, each once: what changed is looked at, and not what is open beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crdt::CollId;
+use replica::Place;
+
+use super::index::{self, AsOf, Now};
+use super::{Found, View, id_of_contest};
+use crate::api::types::Conflict;
+use crate::slot::Error;
+use crate::space::Space;
+
+/// What was told of a collection, and what is still to be looked at.
+pub(crate) struct News {
+    coll: CollId,
+    /// Everything that changed until then is known or waits; none: nothing was looked at yet.
+    as_of: Option<AsOf>,
+    waiting: BTreeSet<Place>,
+    /// The ids of those that were told and are open, as far as is known.
+    told: BTreeMap<Place, BTreeSet<String>>,
+    /// How often a place was looked at.
+    looks: u64,
+}
+
+impl News {
+    pub(crate) fn of(coll: CollId) -> News {
+        News { coll, as_of: None, waiting: BTreeSet::new(), told: BTreeMap::new(), looks: 0 }
+    }
+
+    /// How often a place was looked at.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks
+    }
+
+    /// Takes in what changed. Only where that is not known any more the whole state is read.
+    pub(crate) fn catch_up(&mut self, space: &Space) -> Result<(), Error> {
+        let Now { snapshot, as_of, changed } = index::since(space, self.as_of)?;
+        match changed {
+            Some(places) => self.waiting.extend(places.into_iter().filter(|place| place.coll == self.coll)),
+            None => {
+                let mut open = BTreeSet::new();
+                snapshot.contested(|place, contests| {
+                    if place.coll == self.coll {
+                        self.looks += 1;
+                        let told = self.told.get(&place);
+                        let is_told = |contest| {
+                            told.is_some_and(|told| told.contains(&id_of_contest(&space.id, contest)))
+                        };
+                        if !contests.iter().all(is_told) {
+                            self.waiting.insert(place.clone());
+                        }
+                        open.insert(place);
+                    }
+                    true
+                })?;
+                self.told.retain(|place, _| open.contains(place));
+            }
+        }
+        self.as_of = Some(as_of);
+        Ok(())
+    }
+
+    /// The next one that was not told, with the place where it is found; nothing: all that is known of was told.
+    pub(crate) fn next(&mut self, space: &Space) -> Result<Option<(Place, Conflict)>, Error> {
+        while let Some(place) = self.waiting.first().cloned() {
+            let snapshot = space.slot.snapshot_blocking()?;
+            let contests = snapshot.contests(&place)?;
+            self.looks += 1;
+            let ids: Vec<String> = contests.iter().map(|contest| id_of_contest(&space.id, contest)).collect();
+            let told = self.told.entry(place.clone()).or_default();
+            told.retain(|id| ids.contains(id));
+            let Some((id, contest)) = ids.into_iter().zip(contests).find(|(id, _)| !told.contains(id)) else {
+                if told.is_empty() {
+                    self.told.remove(&place);
+                }
+                self.waiting.remove(&place);
+                continue;
+            };
+            let described = snapshot.collections()?;
+            let conflict = View::of(space, snapshot, &described)?.whole(&Found::Contest(contest))?;
+            self.told.entry(place.clone()).or_default().insert(id);
+            return Ok(Some((place, conflict)));
+        }
+        Ok(None)
+    }
+}
