@@ -5,6 +5,7 @@ mod conflicts;
 mod copies;
 mod damage;
 mod doctor;
+mod feed;
 mod full_disk;
 mod harness;
 mod http;
