@@ -12,6 +12,7 @@ mod boundary;
 mod cache;
 mod chunker;
 mod cursor;
+mod damaged;
 #[doc(hidden)]
 pub mod decoders;
 mod diff;

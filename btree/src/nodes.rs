@@ -5,11 +5,12 @@ use std::sync::Arc;
 use disk::Disk;
 
 use crate::cache::Cache;
+use crate::damaged::Damaged;
 use crate::error::{Damage, Error};
 use crate::fresh::Fresh;
 use crate::hash::{Hash, Kind, Salt};
 use crate::node::Node;
-use crate::pack::{Pack, PackRef};
+use crate::pack::{Pack, PackRef, Place};
 
 /// A handle to the nodes and chunks of a space's packs: cheap to clone, for any number of threads.
 ///
@@ -20,6 +21,7 @@ pub struct Nodes<D: Disk> {
     salt: Salt,
     cache: Cache,
     packs: Arc<[Arc<Pack<D::File>>]>,
+    damaged: Damaged,
 }
 
 impl<D: Disk> Clone for Nodes<D> {
@@ -29,6 +31,7 @@ impl<D: Disk> Clone for Nodes<D> {
             salt: self.salt,
             cache: self.cache.clone(),
             packs: self.packs.clone(),
+            damaged: self.damaged.clone(),
         }
     }
 }
@@ -36,14 +39,28 @@ impl<D: Disk> Clone for Nodes<D> {
 impl<D: Disk> Nodes<D> {
     /// No packs yet. `disk` is the folder of the packs.
     pub fn new(disk: D, salt: Salt) -> Nodes<D> {
-        Nodes { disk, salt, cache: Cache::default(), packs: Arc::new([]) }
+        Nodes { disk, salt, cache: Cache::default(), packs: Arc::new([]), damaged: Damaged::default() }
     }
 
     /// Opens these packs, and checks the index of each.
     pub fn open(disk: D, salt: Salt, packs: &[PackRef]) -> Result<Nodes<D>, Error> {
         let packs =
             packs.iter().map(|pack| Pack::open(&disk, pack).map(Arc::new)).collect::<Result<_, _>>()?;
-        Ok(Nodes { disk, salt, cache: Cache::default(), packs })
+        Ok(Nodes { disk, salt, cache: Cache::default(), packs, damaged: Damaged::default() })
+    }
+
+    /// Opens these packs but for those whose index cannot be read: what is in them is lost, and noted as that.
+    pub fn open_readable(disk: D, salt: Salt, packs: &[PackRef]) -> Nodes<D> {
+        let nodes = Nodes::new(disk, salt);
+        let open = |pack: &PackRef| match Pack::open(&nodes.disk, pack) {
+            Ok(opened) => Some(Arc::new(opened)),
+            Err(_) => {
+                nodes.damaged.note(&Hash([0; 32]), Some(&pack.name));
+                None
+            }
+        };
+        let packs = packs.iter().filter_map(open).collect();
+        Nodes { packs, ..nodes }
     }
 
     /// The same, with this cache. Spaces may share one.
@@ -83,24 +100,100 @@ impl<D: Disk> Nodes<D> {
         &self.disk
     }
 
-    /// Whether something of this name is in a pack.
+    /// Whether something of this name is in a pack, and not known to be damaged there.
     pub fn contains(&self, hash: &Hash) -> bool {
         self.find(hash).is_some()
     }
 
-    /// What has this name in a pack, and its length. A name is that of one kind of thing.
+    /// What has this name in a pack, and its length. A name is that of one kind of thing. What is known to be damaged is
+    /// not found.
     pub fn find(&self, hash: &Hash) -> Option<(Kind, usize)> {
-        let place = self.packs.iter().rev().find_map(|pack| pack.find(hash))?;
+        let sound =
+            |pack: &Arc<Pack<D::File>>| pack.find(hash).filter(|_| !self.damaged.contains(hash, pack.name()));
+        let place = self.packs.iter().rev().find_map(sound)?;
         Some((place.kind, place.len))
     }
 
     /// The bytes of this name, whatever their kind, if they are in a pack. They were hashed again.
     pub fn raw(&self, hash: &Hash) -> Result<Option<Vec<u8>>, Error> {
-        // The newest pack is the likeliest to hold what is asked for.
-        match self.packs.iter().rev().find_map(|pack| Some((pack, pack.find(hash)?))) {
-            Some((pack, place)) => pack.read(&self.salt, hash, place).map(Some),
-            None => Ok(None),
+        Ok(self.read(hash, |_| true)?.map(|(_, _, bytes)| bytes))
+    }
+
+    /// The first copy that is whole. The newest pack is the likeliest to hold what is asked for.
+    fn read(&self, hash: &Hash, is_asked: impl Fn(&Place) -> bool) -> Result<Option<Read<'_, D>>, Error> {
+        let mut failed = None;
+        for pack in self.packs.iter().rev() {
+            let Some(place) = pack.find(hash).filter(&is_asked) else { continue };
+            match pack.read(&self.salt, hash, place) {
+                Ok(bytes) => return Ok(Some((pack, place, bytes))),
+                Err(error) => {
+                    self.damaged.note(hash, Some(pack.name()));
+                    failed = Some(error);
+                }
+            }
         }
+        failed.map_or(Ok(None), Err)
+    }
+
+    /// Whether something was met that is not what was written, and is not mended.
+    pub fn is_damaged(&self) -> bool {
+        !self.damaged.is_empty()
+    }
+
+    /// Rises whenever damage is met that was not known.
+    pub fn damage_noted(&self) -> u64 {
+        self.damaged.noted()
+    }
+
+    /// Something is lacking that nobody has met here: nothing below a node is taken for whole.
+    pub fn suspect(&self) {
+        self.damaged.note(&Hash([0; 32]), None);
+    }
+
+    /// Reads one copy again, and notes it if it is damaged. One that this pack does not have is fine.
+    pub fn check(&self, pack: &str, hash: &Hash) -> Result<(), Error> {
+        let found = self.packs.iter().find(|it| it.name() == pack).and_then(|it| Some((it, it.find(hash)?)));
+        let Some((pack, place)) = found else { return Ok(()) };
+        pack.read(&self.salt, hash, place).map(drop).inspect_err(|_| {
+            self.damaged.note(hash, Some(pack.name()));
+        })
+    }
+
+    /// Reads again what was noted, and forgets what turns out whole: a read may fail once. Whether anything is left, or was
+    /// in no pack: that is forgotten, too, since whoever goes through the trees finds it.
+    pub fn check_again(&self) -> bool {
+        let mut is_left = false;
+        for entry in self.damaged.all() {
+            let is_whole = entry.1.as_ref().is_none_or(|pack| self.check(pack, &entry.0).is_ok());
+            is_left |= !is_whole || entry.1.is_none();
+            if is_whole {
+                self.damaged.forget(&entry);
+            }
+        }
+        is_left
+    }
+
+    /// What is known to be damaged: its name, and that of its pack.
+    pub fn damaged(&self) -> Vec<(Hash, String)> {
+        let entries = self.damaged.all().into_iter();
+        entries.filter_map(|(hash, pack)| Some((hash, pack?))).collect()
+    }
+
+    /// These packs are whole again: what was noted was in others.
+    pub fn forget_damaged(&self) {
+        self.damaged.all().iter().for_each(|entry| self.damaged.forget(entry));
+    }
+
+    /// Everything in a pack that is not known to be damaged there goes into `fresh`.
+    pub fn salvage(&self, name: &str, fresh: &mut Fresh) -> Result<(), Error> {
+        let Some(pack) = self.packs.iter().find(|pack| pack.name() == name) else { return Ok(()) };
+        for (hash, place) in pack.places().filter(|(hash, _)| !self.damaged.contains(hash, name)) {
+            let bytes = pack.read(&self.salt, &hash, place).inspect_err(|_| {
+                self.damaged.note(&hash, Some(name));
+            })?;
+            fresh.insert_raw(place.kind, &bytes)?;
+        }
+        Ok(())
     }
 
     /// The node of this name, verified when it was read from its pack.
@@ -114,15 +207,16 @@ impl<D: Disk> Nodes<D> {
     }
 
     pub(crate) fn load_uncached(&self, kind: Kind, hash: &Hash) -> Result<Node, Error> {
-        let found = self.packs.iter().rev().find_map(|pack| {
-            let place = pack.find(hash).filter(|place| place.kind == kind)?;
-            Some((pack, place))
-        });
-        let (pack, place) = found.ok_or(Error::Missing { kind, hash: *hash })?;
-        let bytes = pack.read(&self.salt, hash, place)?;
+        let Some((pack, place, bytes)) = self.read(hash, |place| place.kind == kind)? else {
+            self.damaged.note(hash, None);
+            return Err(Error::Missing { kind, hash: *hash });
+        };
         Node::decode(kind, &bytes).map_err(|damage| pack.damaged(place.offset, damage))
     }
 }
+
+/// A copy that is whole: in which pack, where there, and its bytes.
+type Read<'a, D> = (&'a Pack<<D as Disk>::File>, Place, Vec<u8>);
 
 /// Packs, and what is not in one yet: everything a tree is read from.
 pub struct Source<'a, D: Disk> {

@@ -251,8 +251,11 @@ impl<F: File> Pack<F> {
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Kind, Hash, usize)> {
-        let places = (0..self.index.len() / ENTRY_LEN).filter_map(|at| self.entry(at));
-        places.map(|(hash, place)| (place.kind, hash, place.len))
+        self.places().map(|(hash, place)| (place.kind, hash, place.len))
+    }
+
+    pub(crate) fn places(&self) -> impl Iterator<Item = (Hash, Place)> {
+        (0..self.index.len() / ENTRY_LEN).filter_map(|at| self.entry(at))
     }
 
     /// Reads what lies at a place, and believes it only if it hashes to its name.

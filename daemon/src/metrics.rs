@@ -28,6 +28,10 @@ pub struct SpaceMetrics {
     pub converge_seconds: Histogram,
     /// Handles whose roots were not those of the same commits here.
     pub divergence: Counter,
+    /// Times that damage at rest was found.
+    pub damaged: Counter,
+    /// Times that all of it was healed.
+    pub healed: Counter,
     /// What came of conflicts here, by the policy of their collection.
     settled: Mutex<BTreeMap<(String, &'static str), u64>>,
     /// Conflicts that nobody has settled, as of the last count.
@@ -61,6 +65,8 @@ impl Default for SpaceMetrics {
             // 10 ms to 45 days: the unit of a vehicle in a garage.
             converge_seconds: Histogram::new(exponential_buckets(0.01, 4.0, 15)),
             divergence: Counter::default(),
+            damaged: Counter::default(),
+            healed: Counter::default(),
             settled: Mutex::default(),
             conflicts_open: Gauge::default(),
         }
@@ -199,8 +205,10 @@ const SPACE_GAUGES: [SpaceFigure; 5] = [
     ("handle_version", "Version of the adopted Handle", |space| gauge(space.version)),
 ];
 
-const SPACE_COUNTERS: [SpaceCount; 2] = [
+const SPACE_COUNTERS: [SpaceCount; 4] = [
     ("commits", "Commits made on this device", |metrics| &metrics.commits),
+    ("damaged", "Times that damage at rest was found", |metrics| &metrics.damaged),
+    ("healed", "Times that all of it was healed", |metrics| &metrics.healed),
     ("divergence", "Handles that the same commits do not give here", |metrics| &metrics.divergence),
 ];
 

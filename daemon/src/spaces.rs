@@ -384,7 +384,7 @@ fn open_live(
         let commits = opened.unsealed;
         tracing::info!(path = %path.display(), commits, "received commits that a crash cut short were dropped: they come again");
     }
-    if mode == Mode::ReadOnly {
+    if mode == Mode::ReadOnly || replica.is_unread() {
         return Ok(Live { replica, home: None, registry });
     }
     let fingerprint = fingerprint::of(path)?;

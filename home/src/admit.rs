@@ -158,7 +158,8 @@ fn new_grant(public: [u8; 32], since: u64) -> Grant {
 
 /// The row of a device, whether or not a Handle covers it yet.
 pub fn grant<D: Disk>(replica: &Replica<D>, device: &DeviceId) -> Result<Option<Grant>, Error> {
-    let Some(row) = replica.snapshot().get(system::acl(), &Grant::key(device))? else { return Ok(None) };
+    let snapshot = if replica.is_unread() { replica.snapshot_of_base() } else { replica.snapshot() };
+    let Some(row) = snapshot.get(system::acl(), &Grant::key(device))? else { return Ok(None) };
     Ok(Some(Grant::decode(&row).map_err(|source| Error::BadRow { coll: "acl", source })?))
 }
 

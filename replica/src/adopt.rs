@@ -46,6 +46,10 @@ impl Covered {
 impl<D: Disk> Replica<D> {
     /// Moves the base to an offered Handle, or says what must be fetched for it.
     pub(crate) fn adopt_offer(&mut self, now: Time, offer: Offer) -> Result<Adoption, Error> {
+        if self.is_unread {
+            // It is taken up once there is a log to hold it against.
+            return Ok(Adoption::Stale);
+        }
         self.check_writable()?;
         let ring = self.longer_ring(&offer)?;
         let handle = &offer.handle;
@@ -59,9 +63,21 @@ impl<D: Disk> Replica<D> {
         self.ring = ring;
         // The base moves only while pending, visible and flushed are one: else a crash would split them.
         self.flush()?;
-        match self.covered(&offer)? {
-            Some(covered) => self.adopt_computed(now, offer.handle, covered),
-            None => self.adopt_fetched(now, offer.handle),
+        if self.is_damaged() {
+            // What it is computed from may not be whole: what is not is fetched with it.
+            return self.adopt_fetched(now, offer.handle);
+        }
+        let handle = offer.handle.clone();
+        let computed = match self.covered(&offer) {
+            Ok(Some(covered)) => self.adopt_computed(now, offer.handle, covered),
+            Ok(None) => self.adopt_fetched(now, offer.handle),
+            Err(error) => Err(error),
+        };
+        match computed {
+            Err(error) if error.is_damage() && !self.is_stopped && handle.version > self.base().version => {
+                self.adopt_fetched(now, handle)
+            }
+            computed => computed,
         }
     }
 

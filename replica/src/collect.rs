@@ -29,16 +29,25 @@ impl<D: Disk> Replica<D> {
     /// Merges small packs, or collects what is dead where too much is. To be called after a pack was added; most calls
     /// find nothing to do.
     pub(crate) fn tidy_packs(&mut self, now: Time) -> Result<(), Error> {
+        if self.pending.nodes.is_damaged() {
+            // It is healed first: what cannot be read can be neither copied nor called dead.
+            return Ok(());
+        }
         // A fetch counts on what is here to stay, and so does a Handle that is in doubt; merging takes nothing away.
         if self.fetch.is_none() && !self.is_in_doubt && self.is_wasteful()? {
-            let live = self.live()?;
-            let dead = self.partly_dead(&live);
-            self.collections += 1;
-            self.blob_len = None;
-            return self.rewrite(now, &dead, &Keep::Only(live));
+            return self.collect(now);
         }
         let crowd = crowd(&self.pending.nodes.packs());
         self.rewrite(now, &crowd, &Keep::Everything)
+    }
+
+    /// Takes away what nothing reaches.
+    pub(crate) fn collect(&mut self, now: Time) -> Result<(), Error> {
+        let live = self.live()?;
+        let dead = self.partly_dead(&live);
+        self.collections += 1;
+        self.blob_len = None;
+        self.rewrite(now, &dead, &Keep::Only(live))
     }
 
     /// Whether the packs hold several times what the trees and values take.
@@ -126,7 +135,7 @@ impl<D: Disk> Replica<D> {
         Ok(())
     }
 
-    fn write_rest(&mut self, nodes: Nodes<D>, fresh: Fresh) -> Result<Nodes<D>, Error> {
+    pub(crate) fn write_rest(&mut self, nodes: Nodes<D>, fresh: Fresh) -> Result<Nodes<D>, Error> {
         if fresh.is_empty() {
             return Ok(nodes);
         }

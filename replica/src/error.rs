@@ -10,6 +10,11 @@ pub enum Error {
     /// Open it again: recovery reads what the disk really holds.
     #[error("the replica stopped after a failed write; open it again to recover from disk")]
     Stopped,
+    /// So much of the base is damaged that the log cannot be placed on it: peers are asked first.
+    #[error(
+        "what this replica rests on is damaged, and is asked of peers: until one has sent it, nothing can be read or written"
+    )]
+    Unread,
     /// The folder was opened from read-only media.
     #[error("the replica is open read-only")]
     ReadOnly,
@@ -196,6 +201,12 @@ impl Error {
     pub fn is_full(&self) -> bool {
         is_full(self)
     }
+
+    /// Whether something in a pack is not what was written there: everything else goes on, and [`crate::Replica::mend`] asks
+    /// peers for it.
+    pub fn is_damage(&self) -> bool {
+        is_damage(self)
+    }
 }
 
 /// The same of an error with this one somewhere among its causes.
@@ -203,6 +214,24 @@ pub fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let is_refused = matches!(error.downcast_ref(), Some(Error::NoSpace { .. }))
         || matches!(error.downcast_ref(), Some(wal::Error::NoSpace { .. }));
     is_refused || error.downcast_ref().is_some_and(has_no_room) || error.source().is_some_and(is_full)
+}
+
+/// The same of an error with this one somewhere among its causes.
+pub fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let is_at_rest = matches!(
+        error.downcast_ref(),
+        Some(
+            btree::Error::Damaged { .. }
+                | btree::Error::Missing { .. }
+                | btree::Error::Disk { action: btree::Action::Read, .. }
+        )
+    );
+    // Software of another time wrote it, which is no damage.
+    let is_of_another_time = matches!(
+        error.downcast_ref(),
+        Some(btree::Error::Damaged { damage: btree::Damage::Format { .. }, .. })
+    );
+    (is_at_rest && !is_of_another_time) || error.source().is_some_and(is_damage)
 }
 
 /// Whether this is the system's word for a full disk or a spent quota.

@@ -25,6 +25,10 @@ impl<D: Disk> Replica<D> {
     /// Evidence that says no more than what is known, or that is about a device which never had a place here, changes
     /// nothing.
     pub(crate) fn take_evidence(&mut self, now: Time, evidence: Arc<Evidence>) -> Result<(), Error> {
+        if self.is_unread {
+            // Heard again once there is a log to hold it against.
+            return Ok(());
+        }
         self.check_writable()?;
         let is_known =
             |claim: Proof| self.pending.proofs.against(&claim.writer).is_some_and(|known| known <= claim.seq);

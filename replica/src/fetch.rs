@@ -1,4 +1,6 @@
 //! A Handle whose trees are fetched from a peer: nodes by hash, level by level, then the values they name.
+//!
+//! What is damaged here counts as what is not here.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +14,10 @@ use crate::replica::Replica;
 
 /// A fetch under way. Nothing of it is believed or written before it is whole.
 pub(crate) struct Fetch {
-    handle: Handle,
-    fresh: Fresh,
+    pub(crate) handle: Handle,
+    pub(crate) fresh: Fresh,
     /// Named by what is here, and not here.
-    wanted: BTreeSet<NodeId>,
+    pub(crate) wanted: BTreeSet<NodeId>,
 }
 
 impl<D: Disk> Replica<D> {
@@ -39,7 +41,8 @@ impl<D: Disk> Replica<D> {
         now: Time,
         nodes: Vec<(Kind, Hash, Vec<u8>)>,
     ) -> Result<Adoption, Error> {
-        self.check_writable()?;
+        self.check_mendable()?;
+        self.take_lost(now, &nodes)?;
         let Some(mut fetch) = self.fetch.take() else { return Ok(Adoption::Stale) };
         let mut wanted = Vec::new();
         let taken: Result<(), Error> = nodes.into_iter().try_for_each(|(kind, hash, bytes)| {
@@ -58,7 +61,8 @@ impl<D: Disk> Replica<D> {
         self.fetch.as_ref().map(|fetch| fetch.handle.version)
     }
 
-    fn take_node(
+    /// A node that is wanted, if these are its bytes; what it names and is not here is wanted from now on.
+    pub(crate) fn take_node(
         &self,
         fetch: &mut Fetch,
         kind: Kind,
@@ -71,9 +75,9 @@ impl<D: Disk> Replica<D> {
         }
         fetch.fresh.insert_raw(kind, bytes)?;
         fetch.wanted.remove(&(kind, hash));
-        for named in named_by(kind, hash, bytes)? {
-            if !self.is_here(&fetch.fresh, named) && fetch.wanted.insert(named) {
-                wanted.push(named);
+        for lost in self.lacking_below(&fetch.fresh, named_by(kind, hash, bytes)?)? {
+            if fetch.wanted.insert(lost) {
+                wanted.push(lost);
             }
         }
         Ok(())
@@ -93,7 +97,18 @@ impl<D: Disk> Replica<D> {
             self.fetch = Some(fetch);
             return Ok(Adoption::Fetch(wanted));
         }
-        let Fetch { handle, mut fresh, .. } = fetch;
+        let Fetch { handle, fresh, .. } = fetch;
+        self.rebuild_fetched(now, handle, fresh)?;
+        Ok(Adoption::Adopted)
+    }
+
+    /// Takes up a Handle of which everything was fetched that was not here.
+    pub(crate) fn rebuild_fetched(
+        &mut self,
+        now: Time,
+        handle: Handle,
+        mut fresh: Fresh,
+    ) -> Result<(), Error> {
         let roots = roots(&handle);
         for (kind, root) in roots {
             // Each node was checked by its hash; this checks that they fit each other.
@@ -102,23 +117,44 @@ impl<D: Disk> Replica<D> {
                 return Err(Error::BadNode { hash, reason: "it is not a node of the tree that names it" });
             }
         }
-        fresh.keep_trees(&roots);
-        self.rebuild_on(now, handle, fresh, &[])?;
-        Ok(Adoption::Adopted)
+        match self.pending.nodes.is_damaged() {
+            true if self.is_inbox_whole() => return self.rebuild_sound(now, handle, fresh),
+            // Nobody else has the inbox, so that its pack stays, and what was fetched goes into one beside it.
+            true => {}
+            false => fresh.keep_trees(&roots),
+        }
+        self.rebuild_on(now, handle, fresh, &[])
     }
 
     /// What is named by what is here already, from the roots down.
     fn missing(&self, fetch: &Fetch) -> Result<BTreeSet<NodeId>, Error> {
-        let mut wanted = BTreeSet::new();
-        let mut open: Vec<NodeId> = roots(&fetch.handle).to_vec();
+        self.lacking_below(&fetch.fresh, roots(&fetch.handle).to_vec())
+    }
+
+    /// Of these, and of all that is below them, what is not here.
+    pub(crate) fn lacking_below(
+        &self,
+        fresh: &Fresh,
+        mut open: Vec<NodeId>,
+    ) -> Result<BTreeSet<NodeId>, Error> {
+        let is_damaged = self.pending.nodes.is_damaged();
+        let (mut lacking, mut seen) = (BTreeSet::new(), BTreeSet::new());
         while let Some((kind, hash)) = open.pop() {
-            match fetch.fresh.raw(&hash).filter(|_| fetch.fresh.kind(&hash) == Some(kind)) {
+            if hash == empty_root(kind) || !seen.insert((kind, hash)) {
+                continue;
+            }
+            match fresh.raw(&hash).filter(|_| fresh.kind(&hash) == Some(kind)) {
                 Some(bytes) => open.extend(named_by(kind, hash, bytes)?),
-                None if self.is_here(&fetch.fresh, (kind, hash)) || hash == empty_root(kind) => {}
-                None => drop(wanted.insert((kind, hash))),
+                None if !self.is_here(fresh, (kind, hash)) => drop(lacking.insert((kind, hash))),
+                // Anything may be damaged below what is whole.
+                None if is_damaged && kind.is_tree() => match self.pending.nodes.raw(&hash) {
+                    Ok(Some(bytes)) => open.extend(named_by(kind, hash, &bytes)?),
+                    Ok(None) | Err(_) => drop(lacking.insert((kind, hash))),
+                },
+                None => {}
             }
         }
-        Ok(wanted)
+        Ok(lacking)
     }
 
     /// A node in a pack has all below it here, values included: only whole trees are written. The name of another kind
@@ -130,7 +166,7 @@ impl<D: Disk> Replica<D> {
     }
 }
 
-fn roots(handle: &Handle) -> [NodeId; 2] {
+pub(crate) fn roots(handle: &Handle) -> [NodeId; 2] {
     [(Kind::Data, Hash(handle.data_root)), (Kind::Vector, Hash(handle.vv_root))]
 }
 

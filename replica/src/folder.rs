@@ -71,6 +71,10 @@ impl<D: Disk> Replica<D> {
 
     /// The part of the log that recovery reads: what local does not hold, and the outbox.
     pub(crate) fn log_needed(&self, manifest: &Manifest) -> Position {
+        if self.is_unread {
+            // Nobody knows yet.
+            return self.manifest.log_start;
+        }
         self.tail.oldest().map_or(manifest.position, |oldest| oldest.min(manifest.position))
     }
 

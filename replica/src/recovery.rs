@@ -16,6 +16,7 @@ use crate::evidence::read_proofs;
 use crate::folder::{PACKS, WAL};
 use crate::heads::Heads;
 use crate::manifest::Manifest;
+use crate::mend::Mending;
 use crate::notes::Notes;
 use crate::options::{Mode, OpenOptions, Opened, Source};
 use crate::overlay::Overlay;
@@ -29,7 +30,27 @@ use crate::view::View;
 
 impl<D: Disk> Replica<D> {
     /// Opens a replica as its folder is: after an orderly stop, a crash, or a copy taken while it ran.
+    ///
+    /// Where what the log rests on is damaged, it is made anew, or peers are asked for it ([`Replica::is_unread`]).
     pub fn open(disk: D, options: OpenOptions) -> Result<(Self, Opened), Error> {
+        let opened = match Self::open_whole(disk.clone(), &options) {
+            // A read may fail once.
+            Err(error) if error.is_damage() => Self::open_whole(disk.clone(), &options),
+            opened => opened,
+        };
+        match opened {
+            Err(error) if error.is_damage() && options.mode == Mode::ReadWrite => {
+                match Self::open_damaged(disk, &options) {
+                    // Nobody else has what lies in it, so that the folder stays as it is.
+                    Err(Error::BadInbox) => Err(error),
+                    opened => opened,
+                }
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_whole(disk: D, options: &OpenOptions) -> Result<(Self, Opened), Error> {
         let lock = match options.mode {
             Mode::ReadWrite => Some(lock(&disk)?),
             Mode::ReadOnly => None,
@@ -40,8 +61,9 @@ impl<D: Disk> Replica<D> {
         };
         let in_slots = InSlots::read(&slots)?;
         let (sequence, opens) = in_slots.highest();
-        let (candidate, nodes, log, recovered) = open_newest(&disk, &in_slots, &options, opens + 1)?;
-        let mut replica = assemble(disk, slots, &candidate, (nodes, log), &options, lock)?;
+        let (candidate, nodes, log, recovered) =
+            open_newest(&disk, &in_slots, options, (opens + 1, Packs::Whole))?;
+        let mut replica = assemble(disk, slots, &candidate, (nodes, log), options, lock)?;
         let mut replay = Replay::default();
         replica.replay(options.now, &mut replay)?;
         if options.mode == Mode::ReadWrite {
@@ -51,14 +73,33 @@ impl<D: Disk> Replica<D> {
         }
         replica.visible_end = replica.log.end();
         replica.show();
-        let opened = Opened {
-            source: candidate.source,
-            version: replica.base().version,
-            replayed: replay.folded,
-            unsealed: replay.unsealed,
-            undone: replay.undone,
-            cut: recovered.cut,
-        };
+        let opened = opened(&replica, candidate, replay, recovered);
+        Ok((replica, opened))
+    }
+
+    /// Opens what is damaged: with all of it but its local trees, where the base is whole, or else with nothing but what is
+    /// asked of peers.
+    fn open_damaged(disk: D, options: &OpenOptions) -> Result<(Self, Opened), Error> {
+        let lock = Some(lock(&disk)?);
+        let slots = Slots::open(&disk)?;
+        let in_slots = InSlots::read(&slots)?;
+        let (sequence, opens) = in_slots.highest();
+        let (candidate, nodes, log, recovered) =
+            open_newest(&disk, &in_slots, options, (opens + 1, Packs::Readable))?;
+        let mut replica = assemble(disk, slots, &candidate, (nodes, log), options, lock)?;
+        replica.visible_end = replica.log.end();
+        let mut replay = Replay::of_tail();
+        match replica.lacking_at_open()? {
+            Some(lacking) => replica.wait_for(lacking, opens + 1),
+            None => {
+                replica.replay(options.now, &mut replay)?;
+                let mut named = in_slots.named_packs();
+                named.extend(candidate.manifest.packs.iter().map(|pack| pack.name.clone()));
+                replica.settle(options.now, sequence, opens + 1, &candidate, named)?;
+                replica.rebuild_unread(options.now)?;
+            }
+        }
+        let opened = opened(&replica, candidate, replay, recovered);
         Ok((replica, opened))
     }
 
@@ -102,6 +143,30 @@ impl<D: Disk> Replica<D> {
     }
 }
 
+fn opened<D: Disk>(
+    replica: &Replica<D>,
+    candidate: Candidate,
+    replay: Replay,
+    recovered: wal::Recovered,
+) -> Opened {
+    Opened {
+        source: candidate.source,
+        version: replica.base().version,
+        replayed: replay.folded,
+        unsealed: replay.unsealed,
+        undone: replay.undone,
+        cut: recovered.cut,
+    }
+}
+
+/// Which packs must open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packs {
+    Whole,
+    /// Those that can.
+    Readable,
+}
+
 fn lock<D: Disk>(disk: &D) -> Result<D::Lock, Error> {
     disk.lock("lock").map_err(|source| Error::Disk { action: "lock", name: "lock".into(), source })
 }
@@ -113,17 +178,17 @@ fn open_newest<D: Disk>(
     disk: &D,
     in_slots: &InSlots,
     options: &OpenOptions,
-    opens: u64,
+    how: (u64, Packs),
 ) -> Result<Opening<D>, Error> {
     let mut refused = None;
     for candidate in &in_slots.all {
-        match open_one(disk, candidate, options, opens)? {
+        match open_one(disk, candidate, options, how)? {
             Ok(opened) => return Ok(opened),
             Err(missing) => drop(refused.get_or_insert(missing)),
         }
     }
     for candidate in copies(disk)? {
-        if let Ok(opened) = open_one(disk, &candidate, options, opens)? {
+        if let Ok(opened) = open_one(disk, &candidate, options, how)? {
             return Ok(opened);
         }
     }
@@ -140,14 +205,17 @@ fn open_one<D: Disk>(
     disk: &D,
     candidate: &Candidate,
     options: &OpenOptions,
-    opens: u64,
+    (opens, which): (u64, Packs),
 ) -> Result<Result<Opening<D>, Missing>, Error> {
     if let Some(missing) = candidate.first_missing(disk)? {
         return Ok(Err(missing));
     }
     let Manifest { log_start, position, ref genesis, ref packs, .. } = candidate.manifest;
     // Before the log, whose opening writes: packs that are damaged or of another time leave the folder as it is.
-    let nodes = Nodes::open(disk.within(PACKS), Salt(genesis.salt), packs)?;
+    let nodes = match which {
+        Packs::Whole => Nodes::open(disk.within(PACKS), Salt(genesis.salt), packs)?,
+        Packs::Readable => Nodes::open_readable(disk.within(PACKS), Salt(genesis.salt), packs),
+    };
     let segment_len_first = options.limits.segment_bytes;
     let log_options = Options { from: log_start, segment_len_first, ..Options::default() };
     let opened = match options.mode {
@@ -219,6 +287,7 @@ pub(crate) fn build<D: Disk>(parts: Parts<D>, options: &OpenOptions) -> Result<R
         limits: options.limits,
         mode: options.mode,
         is_stopped: false,
+        is_unread: false,
         is_copy: false,
         last_error: None,
         drops: 0,
@@ -243,6 +312,7 @@ pub(crate) fn build<D: Disk>(parts: Parts<D>, options: &OpenOptions) -> Result<R
         notes: Notes::new(&manifest.notes),
         ended: BTreeSet::new(),
         fetch: None,
+        mending: Mending::default(),
         archive: VecDeque::new(),
         manifest,
         _lock: lock,

@@ -166,7 +166,7 @@ impl<D: Disk> Replica<D> {
             self.heads.observe(commit);
         }
         self.clock.observe(now, commit.header().hlc);
-        if place.position < self.manifest.position {
+        if place.position < self.manifest.position || replay.is_of_tail {
             return Ok(());
         }
         let tip = self.pending.tip(&dot.writer)?.unwrap_or(crdt::Tip::START);
@@ -201,6 +201,8 @@ pub(crate) struct Replay {
     /// The received unit being read.
     unit: Option<Unit>,
     base: BTreeMap<WriterId, u64>,
+    /// Local trees are made anew from the tail, so that nothing is folded onto those there are.
+    is_of_tail: bool,
     /// Commits were dropped.
     has_drops: bool,
     /// A batch was met whose manifest never came.
@@ -218,6 +220,11 @@ struct Unit {
 }
 
 impl Replay {
+    /// One that only says what is above the base.
+    pub(crate) fn of_tail() -> Self {
+        Self { is_of_tail: true, ..Self::default() }
+    }
+
     /// The rest of a unit is not there.
     fn give_up_unit(&mut self) {
         let unit = self.unit.take();

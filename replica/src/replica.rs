@@ -14,8 +14,10 @@ use crate::error::{CommitError, Error};
 use crate::fetch::Fetch;
 use crate::heads::Heads;
 use crate::manifest::Manifest;
+use crate::mend::Mending;
 use crate::notes::Notes;
 use crate::options::{Limits, Mode};
+use crate::overlay::Overlay;
 use crate::record;
 use crate::retired::Retired;
 use crate::slots::Slots;
@@ -38,6 +40,8 @@ pub struct Replica<D: Disk> {
     pub(crate) limits: Limits,
     pub(crate) mode: Mode,
     pub(crate) is_stopped: bool,
+    /// The log was not read: what it rests on is damaged.
+    pub(crate) is_unread: bool,
     /// This folder is a copy of the one that the replica was made in.
     pub(crate) is_copy: bool,
     /// How often held commits were dropped since the open.
@@ -74,6 +78,7 @@ pub struct Replica<D: Disk> {
     /// Writers of which something folded here names what never comes; a home makes it so.
     pub(crate) ended: BTreeSet<WriterId>,
     pub(crate) fetch: Option<Fetch>,
+    pub(crate) mending: Mending,
     /// Archived segments with their lengths, oldest first.
     pub(crate) archive: VecDeque<(String, u64)>,
     pub(crate) _lock: Option<D::Lock>,
@@ -126,6 +131,13 @@ impl<D: Disk> Replica<D> {
     /// What is visible now. Cheap, and never changes afterwards.
     pub fn snapshot(&self) -> Snapshot<D> {
         self.visible.clone()
+    }
+
+    /// What the base says, without anything above it: who may talk to a replica that cannot read its log.
+    pub fn snapshot_of_base(&self) -> Snapshot<D> {
+        let mut view = (*self.visible.0).clone();
+        (view.local, view.overlay) = (view.base_roots(), Overlay::default());
+        Snapshot(Arc::new(view))
     }
 
     /// A transaction on what is visible now.
@@ -205,6 +217,12 @@ impl<D: Disk> Replica<D> {
         self.is_stopped
     }
 
+    /// Whether so much was damaged when it was opened that its log could not be read: nothing can be read or written here
+    /// before peers have sent that. Then it stops, and opens as ever.
+    pub fn is_unread(&self) -> bool {
+        self.is_unread
+    }
+
     /// Whether everything accepted is visible.
     pub fn is_flushed(&self) -> bool {
         // A mark alone is nothing that anybody waits for.
@@ -226,8 +244,17 @@ impl<D: Disk> Replica<D> {
     pub(crate) fn check_writable(&self) -> Result<(), Error> {
         self.check_running()?;
         match self.mode {
+            Mode::ReadWrite if self.is_unread => Err(Error::Unread),
             Mode::ReadWrite => Ok(()),
             Mode::ReadOnly => Err(Error::ReadOnly),
+        }
+    }
+
+    /// The same for what mends.
+    pub(crate) fn check_mendable(&self) -> Result<(), Error> {
+        match self.check_writable() {
+            Err(Error::Unread) => Ok(()),
+            checked => checked,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The replica as a session sees it: only what is visible, which is what is flushed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use btree::{Hash, Kind};
@@ -9,7 +9,8 @@ use disk::Disk;
 use planted::Bug;
 use sync::frame::Shown;
 use sync::{
-    Accepted, Adoption, ByeCode, Incoming, Located, Offer, Outgoing, Refusal, Store, StoreError, TailRow,
+    Accepted, Adoption, ByeCode, Incoming, Located, NodeId, Offer, Outgoing, Refusal, Store, StoreError,
+    TailRow,
 };
 
 use crate::accept::Seen;
@@ -86,6 +87,10 @@ impl<D: Disk> Store for Replica<D> {
         }
         // A node that cannot be read is one that is not here: the peer asks another.
         self.visible.0.nodes.raw(hash).ok().flatten()
+    }
+
+    fn lost(&self, asked: &BTreeSet<NodeId>, max: usize) -> Vec<NodeId> {
+        self.lost_but(asked, max)
     }
 
     fn store_nodes(&mut self, now: Time, nodes: Vec<(Kind, Hash, Vec<u8>)>) -> Result<Adoption, StoreError> {

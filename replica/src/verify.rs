@@ -57,8 +57,16 @@ impl<D: Disk> Replica<D> {
             report.problems = self.slots.problems(self.slot, &self.manifest.encode());
         }
         self.verify_trees(&mut report);
-        self.verify_log(&mut report)?;
-        self.verify_state(&mut report)?;
+        if let Err(error) = self.inbox() {
+            report.note(format!("the inbox cannot be read: {}", sentence(&error)));
+        }
+        for checked in [self.verify_log(&mut report), self.verify_state(&mut report)] {
+            match checked {
+                // Told where the trees were read.
+                Err(error) if error.is_damage() => report.note(sentence(&error)),
+                checked => checked?,
+            }
+        }
         Ok(report)
     }
 
@@ -85,11 +93,15 @@ impl<D: Disk> Replica<D> {
                 Err(error) => report.note(sentence(&error)),
             }
         }
+        let opened = self.visible.0.nodes.packs();
+        for pack in self.manifest.packs.iter().filter(|pack| !opened.contains(pack)) {
+            report.note(format!("the index of pack {} cannot be read", pack.name));
+        }
         // Every node, not those of the two trees alone: an offer reads the vectors of bases before this one.
         for pack in self.visible.0.nodes.packs() {
             for (kind, hash, _) in self.visible.0.nodes.pack_entries(&pack.name) {
-                match self.visible.0.nodes.raw(&hash) {
-                    Ok(_) => report.blobs += u64::from(kind == Kind::Chunk),
+                match self.visible.0.nodes.check(&pack.name, &hash) {
+                    Ok(()) => report.blobs += u64::from(kind == Kind::Chunk),
                     Err(error) => report.note(sentence(&error)),
                 }
             }

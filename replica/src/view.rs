@@ -95,7 +95,11 @@ impl<D: Disk> View<D> {
         }
         match self.blob_len(&hash) {
             Some(len) if is_chunk(blob, len) => self.nodes.raw(&hash)?.ok_or(Error::NotLocal { hash }),
-            _ => Err(Error::NotLocal { hash }),
+            _ => {
+                // One that is damaged says so.
+                self.nodes.raw(&hash)?;
+                Err(Error::NotLocal { hash })
+            }
         }
     }
 

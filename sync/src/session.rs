@@ -340,7 +340,8 @@ impl Session {
             .or_else(|| self.next_handle(store))
             .or_else(|| self.next_decided())
             .or_else(|| self.next_proposal())
-            .or_else(|| self.fetch.next_want());
+            .or_else(|| self.fetch.next_want())
+            .or_else(|| self.fetch.next_lost(store));
         if control.is_some() {
             return Ok(control);
         }

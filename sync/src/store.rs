@@ -1,6 +1,6 @@
 //! What a session needs from a replica: `Store`, and the values that pass between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use btree::{Hash, Kind};
@@ -73,6 +73,10 @@ pub trait Store {
 
     /// The bytes of a node or chunk, if they are here.
     fn node(&self, kind: Kind, hash: &Hash) -> Option<Vec<u8>>;
+
+    /// Nodes and chunks that the base needs and that are damaged here, at most so many, but for those that this peer was
+    /// `asked` for already. What it answers is taken by [`Store::store_nodes`].
+    fn lost(&self, asked: &BTreeSet<NodeId>, max: usize) -> Vec<NodeId>;
 
     /// Takes fetched nodes after checking each against its hash.
     ///

@@ -144,6 +144,66 @@ fn altered_files_are_named_and_nothing_panics() {
     home.ok(&["verify"]);
 }
 
+/// Flips a bit in each copy of some bytes that lie in the packs of the one space below a directory.
+fn flip_in_packs(data: &Path, what: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    for path in files(&data.join("spaces")) {
+        if path.extension().is_none_or(|extension| extension != "pack") {
+            continue;
+        }
+        let mut bytes = std::fs::read(&path).expect("a pack");
+        let places: Vec<usize> = bytes
+            .windows(what.len())
+            .enumerate()
+            .filter(|(_, part)| *part == what)
+            .map(|(at, _)| at)
+            .collect();
+        if !places.is_empty() {
+            places.into_iter().for_each(|at| bytes[at] ^= 0x10);
+            std::fs::write(&path, bytes).expect("written");
+            names.push(path.file_name().expect("a name").to_string_lossy().into_owned());
+        }
+    }
+    assert!(!names.is_empty(), "no pack has it");
+    names
+}
+
+#[test]
+fn a_pack_with_flipped_bytes_is_healed_from_the_home_while_the_device_goes_on() {
+    let place = Place::new("healed");
+    let home = home(&place);
+    let mut device = joined(&place, "device", &home);
+    for number in 0..50 {
+        device.ok(&[
+            "put",
+            "telemetry/readings",
+            &format!("key-{number}"),
+            &format!("<{number}>").repeat(30),
+        ]);
+    }
+    let large = "a large value ".repeat(3_000);
+    device.ok(&["put", "telemetry/readings", "large", &large]);
+    agree(&[&home, &device]);
+    device.stop();
+    let mut packs = flip_in_packs(device.data(), "<17>".repeat(30).as_bytes());
+    packs.extend(flip_in_packs(device.data(), "a large value ".repeat(100).as_bytes()));
+    let said = run(device.data(), &["verify"]);
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    device.start();
+    // It reads everything, and so meets what is damaged, if nothing else has.
+    run(device.data(), &["verify"]);
+    until("the device is whole again", || run(device.data(), &["verify"]).status.success().then_some(()));
+    assert_eq!(device.get("telemetry/readings", "key-17").as_deref(), Some("<17>".repeat(30).as_str()));
+    assert_eq!(device.get("telemetry/readings", "large").as_deref(), Some(large.as_str()));
+    device.ok(&["put", "telemetry/readings", "after", "1"]);
+    agree(&[&home, &device]);
+    let (code, trace) = device.stop();
+    assert!(code == Some(0) && trace.contains("it is asked of peers"), "{code:?} {trace}");
+    ok(device.data(), &["verify"]);
+    device.start();
+    assert_eq!(device.count("telemetry/readings"), 52);
+}
+
 #[test]
 fn a_missing_collection_comes_with_the_command_that_makes_it() {
     let place = Place::new("missing");

@@ -55,7 +55,10 @@ pub(crate) async fn run(global: &Global, arguments: &VerifyArguments) -> Result<
         return Ok(());
     }
     Err(Failure::failed("damaged", problems.join("\n"))
-        .cure("copy the directory before anything else writes to it, and join again from a sound replica"))
+        .cure(
+            "let the daemon run: it asks its peers for what is damaged in packs; for anything else copy the directory before \
+             anything writes to it, and join again from a sound replica",
+        ))
 }
 
 async fn online(client: &mut Client, space: Option<&str>) -> Result<Vec<Verified>, Failure> {

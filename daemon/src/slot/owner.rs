@@ -244,7 +244,7 @@ impl<D: Disk> Owner<D> {
     pub(super) fn keep_seat(&mut self, now: Time) {
         let Some(Live { replica, home, registry }) = &mut self.live else { return };
         let as_of = (replica.base().version, replica.ring().n());
-        if self.seated == Some(as_of) {
+        if self.seated == Some(as_of) || replica.is_unread() {
             return;
         }
         if let Some(home) = home {
@@ -369,6 +369,8 @@ pub(crate) fn refusal<D: Disk>(replica: &Replica<D>, peer: &DeviceId) -> Option<
     // grants nothing.
     match home::grant(replica, peer) {
         Ok(Some(grant)) if grant.allows(::replica::READ) => None,
+        // Where that row is damaged: it is the home that has it, and the ring names the home.
+        Err(_) if *peer == DeviceId::of(&replica.ring().key_for(u64::MAX)) => None,
         Ok(None) if matches!(replica.snapshot().removed(peer), Ok(Some(_))) => Some(ByeCode::Revoked),
         _ => Some(ByeCode::NotAuthorised),
     }

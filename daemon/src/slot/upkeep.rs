@@ -20,6 +20,10 @@ const HELD_MS: u64 = 2_000;
 /// With `os` nobody waits for the flush, but nothing reaches a peer before it.
 const OS_MS: u64 = 5_000;
 
+/// What a person reads while damage is not healed.
+const DAMAGED: &str = "some of what lies on this disk is not what was written there: it is asked of peers, and reads of it \
+                       fail until one has sent it";
+
 #[derive(Default)]
 pub(super) struct Upkeep {
     /// When the late flush is due.
@@ -35,6 +39,10 @@ pub(super) struct Upkeep {
     is_checkpointing: bool,
     /// No checkpoint before this, since one failed.
     held: Option<Time>,
+    /// Damage is not looked after before this, since that failed.
+    mend_held: Option<Time>,
+    /// Damage was met, and is not healed.
+    is_damaged: bool,
     /// What failed last and has not gone well since, and how.
     trouble: Option<(&'static str, String)>,
     /// Something failed that may have stopped the replica.
@@ -70,14 +78,16 @@ impl Upkeep {
         self.idle = self.idle.map(|at| at.min(now.plus_ms(IDLE_MS)));
         self.quiet = self.quiet.map(|at| at.min(now.plus_ms(QUIET_MS)));
         self.held = self.held.map(|at| at.min(now.plus_ms(HELD_MS)));
+        self.mend_held = self.mend_held.map(|at| at.min(now.plus_ms(HELD_MS)));
     }
 
     pub(super) fn wake(&self) -> Option<Time> {
-        [self.flush, self.idle, self.quiet, self.home].into_iter().flatten().min()
+        [self.flush, self.idle, self.quiet, self.home, self.mend_held].into_iter().flatten().min()
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
-        self.trouble.as_ref().map(|(_, text)| text.clone())
+        let failed = self.trouble.as_ref().map(|(_, text)| text.clone());
+        failed.or_else(|| self.is_damaged.then(|| DAMAGED.to_owned()))
     }
 
     pub(super) fn note<T, E: std::error::Error>(
@@ -114,6 +124,7 @@ impl<D: Disk> Owner<D> {
     pub(super) fn keep_up(&mut self, now: Time) {
         self.keep_seat(now);
         self.keep_proposals(now);
+        self.keep_whole(now);
         self.keep_home(now);
         self.answer_proposals();
         self.keep_seat(now);
@@ -124,6 +135,33 @@ impl<D: Disk> Owner<D> {
             self.suspect();
             // The caller of the turn has its answer; whatever was lost is said where the replica is opened again.
             drop(self.settle(now, Fsync::Always, false));
+        }
+    }
+
+    /// Looks after damage at rest: what peers have is asked of them, and everything else goes on.
+    fn keep_whole(&mut self, now: Time) {
+        let metrics = self.metrics.clone();
+        let Some((live, _, _, upkeep)) = self.parts() else { return };
+        let replica = &mut live.replica;
+        upkeep.mend_held.take_if(|held| *held <= now);
+        if replica.is_mend_due() && upkeep.mend_held.is_none() {
+            let mended = replica.mend(now);
+            upkeep.mend_held =
+                upkeep.note("healing what is damaged", mended).map_or(Some(now.plus_ms(HELD_MS)), |()| None);
+        }
+        // It opens again, now that it can read its log.
+        upkeep.is_suspect |= replica.is_stopped();
+        let was_damaged = std::mem::replace(&mut upkeep.is_damaged, replica.is_damaged());
+        match (was_damaged, upkeep.is_damaged) {
+            (false, true) => {
+                metrics.damaged.inc();
+                tracing::error!(space = %replica.space(), lost = replica.lost_count(), "{DAMAGED}");
+            }
+            (true, false) => {
+                metrics.healed.inc();
+                tracing::info!(space = %replica.space(), "what was damaged is healed");
+            }
+            _ => {}
         }
     }
 

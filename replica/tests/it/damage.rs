@@ -34,7 +34,8 @@ fn flipped_bit_in_a_pack_is_reported() {
         for offset in (0..len).step_by(97) {
             let copy = disk.copy();
             copy.flip_bit(&name, offset, 5);
-            let sound = match space.try_open(0, &copy, 3, Mode::ReadWrite) {
+            // To be read: one that may write makes anew what it can.
+            let sound = match space.try_open(0, &copy, 3, Mode::ReadOnly) {
                 Ok((replica, _)) => replica.verify().is_ok_and(|report| report.problems.is_empty()),
                 Err(_) => false,
             };

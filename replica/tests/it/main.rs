@@ -20,6 +20,7 @@ mod hermitage;
 mod hostile;
 mod large;
 mod lives;
+mod mend;
 mod notes;
 mod policies;
 mod regressions;

@@ -13,6 +13,9 @@ use btree::Kind;
 /// Nodes asked for and not yet here: enough to keep a link of 100 ms and 10 MB/s busy with nodes of 4 KiB.
 const ASKED_MAX: usize = 256;
 
+/// Nodes that are damaged here and that one peer was asked for and has not brought.
+const LOST_MAX: usize = 4096;
+
 /// Nodes the peer may ask for before we have answered: two full Wants.
 const SERVE_MAX: usize = 2 * HASHES_MAX;
 
@@ -40,16 +43,34 @@ pub(super) struct Fetch {
     wanted: BTreeSet<NodeId>,
     /// Asked for, and for which version.
     asked: BTreeMap<NodeId, u64>,
+    lost: Lost,
+}
+
+/// What is damaged here, as far as this peer was asked for it. Nothing is asked for twice before the peer's base rises:
+/// who does not have it, or does not answer, is not asked on and on.
+#[derive(Debug, Default)]
+struct Lost {
+    /// Not answered yet.
+    asked: BTreeSet<NodeId>,
+    /// Not brought, answered or not.
+    tried: BTreeSet<NodeId>,
 }
 
 impl Fetch {
     pub(super) fn new() -> Fetch {
-        Fetch { version: 0, offer: None, retry_at: None, wanted: BTreeSet::new(), asked: BTreeMap::new() }
+        Fetch {
+            version: 0,
+            offer: None,
+            retry_at: None,
+            wanted: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            lost: Lost::default(),
+        }
     }
 
     /// Bytes kept, roughly.
     pub(super) fn held_len(&self) -> usize {
-        self.missing() * NODE_LEN
+        (self.missing() + self.lost.asked.len() + self.lost.tried.len()) * NODE_LEN
     }
 
     /// Nodes known to be missing.
@@ -69,6 +90,28 @@ impl Fetch {
             nodes.push(node);
         }
         Some(Frame::Want(Want { nodes, version: self.version }))
+    }
+
+    /// Asks for what is damaged here.
+    pub(super) fn next_lost(&mut self, store: &impl Store) -> Option<Frame> {
+        let Lost { asked, tried } = &mut self.lost;
+        let room = LOST_MAX.saturating_sub(tried.len()).min(ASKED_MAX.saturating_sub(asked.len()));
+        if room == 0 {
+            return None;
+        }
+        let nodes = store.lost(tried, room);
+        if nodes.is_empty() {
+            return None;
+        }
+        asked.extend(&nodes);
+        tried.extend(&nodes);
+        Some(Frame::Want(Want { nodes, version: store.handle().version }))
+    }
+
+    /// The peer has a newer base, and so may have what it lacked.
+    pub(super) fn try_lost_again(&mut self) {
+        let Lost { asked, tried } = &mut self.lost;
+        tried.retain(|node| asked.contains(node));
     }
 
     pub(super) fn retry_at(&self) -> Option<Time> {
@@ -230,10 +273,16 @@ impl Session {
     pub(super) fn handle_data(&mut self, now: Time, data: Data, store: &mut impl Store) -> Result<(), Error> {
         let mut nodes = Vec::new();
         for (kind, hash, bytes) in data.nodes {
-            let asked = self.fetch.asked.remove(&(kind, hash));
-            let version = asked.ok_or(Error::Unexpected { frame: 8, state: "without a Want" })?;
-            // Of a fetch that was replaced: the store no longer waits for it.
-            if version == self.fetch.version {
+            let is_current = match self.fetch.asked.remove(&(kind, hash)) {
+                // Of a fetch that was replaced: the store no longer waits for it.
+                Some(version) => version == self.fetch.version,
+                None if self.fetch.lost.asked.remove(&(kind, hash)) => {
+                    self.fetch.lost.tried.remove(&(kind, hash));
+                    true
+                }
+                None => return Err(Error::Unexpected { frame: 8, state: "without a Want" }),
+            };
+            if is_current {
                 nodes.push((kind, hash, bytes));
             }
         }
@@ -252,7 +301,11 @@ impl Session {
         let version = self.fetch.version;
         let mut is_current = false;
         for node in missing.nodes {
-            is_current |= self.fetch.asked.remove(&node) == Some(version);
+            match self.fetch.asked.remove(&node) {
+                Some(of) => is_current |= of == version,
+                // Another peer may have it.
+                None => drop(self.fetch.lost.asked.remove(&node)),
+            }
         }
         // Another session may have brought them meanwhile.
         if !is_current || store.handle().version >= version {

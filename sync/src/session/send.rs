@@ -289,6 +289,7 @@ impl Session {
         if version > self.peer.base {
             self.peer.base = version;
             self.sender.paused_until = None;
+            self.fetch.try_lost_again();
         }
     }
 

@@ -8,6 +8,7 @@ mod frames;
 mod golden;
 mod hostile;
 mod join;
+mod mend;
 mod model;
 mod pair;
 mod samples;

@@ -50,6 +50,8 @@ pub(crate) struct Model {
     pub(crate) is_forgetful: bool,
     /// It has to look into its archive for what its base covers.
     pub(crate) has_archive: bool,
+    /// Nodes of its base that are damaged, and are asked of peers.
+    pub(crate) lost: BTreeSet<NodeId>,
 }
 
 pub(crate) fn device(seed: u8) -> DeviceKey {
@@ -83,6 +85,7 @@ impl Model {
             drops: 0,
             is_forgetful: false,
             has_archive: false,
+            lost: BTreeSet::new(),
         };
         model.keep_nodes();
         model
@@ -320,6 +323,13 @@ impl Model {
     }
 }
 
+impl Model {
+    /// All nodes that are here.
+    pub(crate) fn node_ids(&self) -> Vec<NodeId> {
+        self.nodes.keys().copied().collect()
+    }
+}
+
 impl Store for Model {
     fn space(&self) -> SpaceId {
         SPACE
@@ -452,11 +462,16 @@ impl Store for Model {
         self.nodes.get(&(kind, *hash)).cloned()
     }
 
+    fn lost(&self, asked: &BTreeSet<NodeId>, max: usize) -> Vec<NodeId> {
+        self.lost.difference(asked).take(max).copied().collect()
+    }
+
     fn store_nodes(&mut self, _now: Time, nodes: Vec<(Kind, Hash, Vec<u8>)>) -> Result<Adoption, StoreError> {
         for (kind, hash, bytes) in nodes {
             if SALT.hash(kind, &bytes) != hash {
                 return Err(StoreError::Peer { code: ByeCode::Forged, detail: format!("node {hash}") });
             }
+            self.lost.remove(&(kind, hash));
             self.nodes.insert((kind, hash), bytes);
         }
         Ok(self.finish_fetch())

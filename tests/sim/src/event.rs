@@ -133,6 +133,13 @@ pub enum What {
         /// Its version.
         version: u64,
     },
+    /// Damage at rest was met, and looked after.
+    Mends {
+        /// Which space.
+        space: usize,
+        /// How that goes.
+        how: String,
+    },
     /// The faults stop; from here on everyone must become equal.
     Calm,
 }
@@ -178,6 +185,7 @@ impl fmt::Display for What {
             }
             What::Makes { space, version } => write!(f, "makes version {version} of s{space}"),
             What::Adopts { space, version } => write!(f, "adopts version {version} of s{space}"),
+            What::Mends { space, how } => write!(f, "mends s{space}: {how}"),
             What::Calm => f.write_str("the faults stop"),
         }
     }

@@ -45,6 +45,8 @@ pub struct Machine {
     pub full_until: Option<u64>,
     /// A bit or sector of its disk changed: what it refuses since, it may refuse.
     pub is_rotten: bool,
+    /// Only what lies in packs has changed so far: nothing that it held is lost where somebody else has it.
+    pub is_healable: bool,
     /// A copy of its disk from some time ago, and when it was taken.
     pub backup: Option<(u64, MemoryDisk)>,
 }
@@ -156,6 +158,7 @@ impl Machine {
             plan: None,
             full_until: None,
             is_rotten: false,
+            is_healable: false,
             backup: None,
         }
     }
@@ -178,9 +181,10 @@ impl Machine {
         let options = OpenOptions { device: self.key.clone(), seed, now, limits, mode: Mode::ReadWrite };
         let (mut replica, opened) =
             Replica::open(self.disk.within(&folder(space)), options).map_err(|error| chain(&error))?;
-        let home = self.take_up(&mut replica, seed, now, registry)?;
+        let is_unread = replica.is_unread();
+        let home = if is_unread { None } else { Some(self.take_up(&mut replica, seed, now, registry)?) };
         let copy = self.copies.get_mut(&space).expect("the machine has the space");
-        copy.home = Some(home);
+        copy.home = home;
         copy.replica = Some(replica);
         Ok(opened)
     }

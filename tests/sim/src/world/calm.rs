@@ -1,15 +1,21 @@
 //! The liveness phase: the faults stop, everyone comes up, and all must become equal.
 
+use std::collections::BTreeSet;
+
 use home::MemoryRegistry;
 use sync::Store;
 
 use super::World;
 use super::process::End;
 use crate::event::What;
+use crate::machine::Copy;
 use crate::promise::{Verdict, damage, liveness};
 
 /// How often it is asked whether all are equal.
 const LOOK_EVERY: u64 = 100;
+
+/// Whoever is damaged in a pack has so long to be healed.
+const HEAL_MS: u64 = 30_000;
 
 impl World {
     /// Calms everything down, and waits for all to be equal.
@@ -27,6 +33,7 @@ impl World {
         registries.for_each(MemoryRegistry::heal);
         self.mend_machines()?;
         self.mend_links();
+        self.heal_folders()?;
         self.converge()
     }
 
@@ -81,7 +88,10 @@ impl World {
             // It did not open, and somebody gave it up.
             return Ok(());
         }
-        match self.machines[machine].problems(self.now).first() {
+        let it = &self.machines[machine];
+        match it.problems(self.now).first() {
+            // Somebody may have what is damaged.
+            Some(_) if it.is_healable && it.copies.values().all(|copy| copy.replica.is_some()) => {}
             Some(problem) => {
                 self.note(machine, What::Stops { reason: format!("verify finds {problem}") });
                 self.wipe(machine);
@@ -90,9 +100,63 @@ impl World {
                 return Err(damage::overlooked(&format!("m{machine}"), "nothing runs there"));
             }
             // Whatever has changed, nothing rests on it.
-            None => self.machines[machine].is_rotten = false,
+            None => self.trust(machine),
         }
         Ok(())
+    }
+
+    /// Everything there is as it was written, as far as anything rests on it.
+    fn trust(&mut self, machine: usize) {
+        let it = &mut self.machines[machine];
+        (it.is_rotten, it.is_healable) = (false, false);
+    }
+
+    /// Whoever is damaged in a pack hears from others what was there. What nobody has is given up with its folder.
+    fn heal_folders(&mut self) -> Verdict {
+        let end = self.now + HEAL_MS;
+        let is_rotten = |world: &World| world.machines.iter().any(|machine| machine.is_rotten);
+        while self.now < end && is_rotten(self) {
+            self.play_until(self.now + LOOK_EVERY)?;
+            for machine in 0..self.machines.len() {
+                let it = &self.machines[machine];
+                let is_whole = |copy: &Copy| copy.replica.as_ref().is_some_and(|it| !it.is_damaged());
+                if it.is_rotten && it.copies.values().all(is_whole) && it.problems(self.now).is_empty() {
+                    self.trust(machine);
+                }
+            }
+        }
+        for machine in 0..self.machines.len() {
+            if self.machines[machine].is_rotten {
+                self.check_not_healable(machine)?;
+                self.note(machine, What::Stops { reason: "nobody has what is damaged".into() });
+                self.wipe(machine);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is given up could not be healed: nobody talks to it any more, its home is not whole either or lacks what is
+    /// lost, or nobody else has it.
+    fn check_not_healable(&self, machine: usize) -> Verdict {
+        let it = &self.machines[machine];
+        let mut is_excused = !it.is_healable;
+        let mut why = String::new();
+        for (number, copy) in &it.copies {
+            let Some(replica) = copy.replica.as_ref() else { continue };
+            let home = &self.machines[self.spaces[*number].home];
+            let lost = replica.lost(&BTreeSet::new(), usize::MAX);
+            let has = |(kind, hash): &sync::NodeId| {
+                home.replica(*number).is_some_and(|home| home.node(*kind, hash).is_some())
+            };
+            // In the end nobody talks to a device that is out.
+            is_excused |= !self.is_member(machine, *number) || home.is_rotten;
+            is_excused |= replica.inbox().is_err() || !lost.iter().all(has);
+            why += &format!("{} lost in s{number}, ", lost.len());
+        }
+        match is_excused {
+            true => Ok(()),
+            false => Err(damage::unhealed(&format!("m{machine}"), &why)),
+        }
     }
 
     /// Every way is free; what only its end cures ends, as the transport's own patience would have it.

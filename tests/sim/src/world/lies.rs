@@ -99,7 +99,7 @@ impl World {
         self.end_process(machine, self.now, End::PowerCut);
         self.spaces.iter_mut().for_each(|space| space.book.forgive(machine));
         let it = &mut self.machines[machine];
-        it.is_rotten = false;
+        (it.is_rotten, it.is_healable) = (false, false);
         it.copies.clear();
     }
 

@@ -152,7 +152,7 @@ impl World {
         let it = &mut self.machines[machine];
         it.disk = disk::MemoryDisk::new(self.random.next());
         it.place = place;
-        it.is_rotten = false;
+        (it.is_rotten, it.is_healable) = (false, false);
         it.backup = None;
         it.full_until = None;
         it.is_up = true;

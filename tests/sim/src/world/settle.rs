@@ -33,6 +33,7 @@ impl World {
         } else if !self.flush(machine, space)? {
             return Ok(());
         }
+        self.mend(machine, space);
         self.note_base(machine, space)?;
         let is_due = self.machines[machine].replica(space).is_some_and(|replica| replica.checkpoint_due());
         // Now and then as an idle daemon does.
@@ -182,7 +183,29 @@ impl World {
         let copy = it.copies.get_mut(&space).expect("it has the space");
         let Some(replica) = copy.replica.as_mut() else { return };
         if let Err(error) = replica.checkpoint(now) {
-            self.fail(machine, &chain(&error));
+            self.endure(machine, space, &error);
+        }
+    }
+
+    /// Looks after damage at rest that was met.
+    fn mend(&mut self, machine: usize, space: usize) {
+        let it = &mut self.machines[machine];
+        let now = it.time(self.now);
+        let copy = it.copies.get_mut(&space).expect("it has the space");
+        let Some(replica) = copy.replica.as_mut().filter(|replica| replica.is_mend_due()) else { return };
+        let how = match replica.mend(now) {
+            Ok(()) if replica.is_damaged() => format!("{} are asked of others", replica.lost_count()),
+            Ok(()) => "it is whole".to_owned(),
+            Err(error) => chain(&error),
+        };
+        self.note(machine, What::Mends { space, how });
+    }
+
+    /// Something failed: the process ends, unless it met damage at rest, which peers mend.
+    fn endure(&mut self, machine: usize, space: usize, error: &(dyn std::error::Error + 'static)) {
+        let is_stopped = self.machines[machine].replica(space).is_none_or(Replica::is_stopped);
+        if is_stopped || !replica::is_damage(error) {
+            self.fail(machine, &chain(error));
         }
     }
 
@@ -217,7 +240,7 @@ impl World {
             Err(home::Error::Unavailable | home::Error::InDoubt { .. }) => {}
             // Somebody has what it lost, or may have: it waits.
             Err(home::Error::Behind { .. } | home::Error::Unheard) => {}
-            Err(error) => self.fail(machine, &chain(&error)),
+            Err(error) => self.endure(machine, space, &error),
         }
         Ok(())
     }

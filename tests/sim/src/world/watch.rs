@@ -64,7 +64,10 @@ impl World {
             look.check()?
         }
         handle::only_rises(&look, it.copies[&space].version)?;
-        loss::at_author(&look, machine)?;
+        // The inbox is nobody else's: one that has changed says so, and the folder is given up in the end.
+        if !it.is_rotten || replica.inbox().is_ok() {
+            loss::at_author(&look, machine)?;
+        }
         let home = &self.machines[self.spaces[space].home];
         // One that was restored covers what it covered before once it has heard of it again.
         let is_there = |copy: &crate::machine::Copy| copy.home.as_ref().is_some_and(home::Home::is_on_duty);
@@ -97,16 +100,21 @@ impl World {
         })
     }
 
-    /// What opened holds all that its peers were told; a folder whose bytes have changed owes nothing any more.
+    /// What opened holds all that its peers were told; a folder whose bytes have changed owes nothing any more,
+    /// unless they are those of packs.
     pub(super) fn check_told(&mut self, machine: usize, space: usize) -> Verdict {
         let name = self.name(machine, space);
         let it = &mut self.machines[machine];
         let copy = it.copies.get_mut(&space).expect("it has the space");
-        let Some(replica) = copy.replica.as_ref().filter(|_| !it.is_rotten) else {
+        let Some(replica) = copy.replica.as_ref().filter(|_| !it.is_rotten || it.is_healable) else {
             copy.told.clear();
             return Ok(());
         };
-        loss::after_start(&name, &copy.told, replica, &self.spaces[space].book)
+        match loss::after_start(&name, &copy.told, replica, &self.spaces[space].book) {
+            // What it holds cannot be read before it is healed.
+            Err(_) if it.is_rotten && replica.is_damaged() => Ok(()),
+            kept => kept,
+        }
     }
 
     /// Nothing that anyone was promised is missing anywhere.

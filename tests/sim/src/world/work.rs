@@ -67,7 +67,7 @@ impl World {
         let now = it.time(self.now);
         let copy = it.copies.get_mut(&space).expect("it has the space");
         let Some(replica) = copy.replica.as_mut() else { return Ok(false) };
-        if replica.base().version == 0 || copy.leaving.is_some() || copy.has_left {
+        if replica.base().version == 0 || replica.is_unread() || copy.leaving.is_some() || copy.has_left {
             return Ok(true);
         }
         let colls = &self.spaces[space].colls;
@@ -201,7 +201,7 @@ impl World {
             // Where one step flushed it and dropped it, no folder could be asked for it.
             book.record(commit).map_err(|what| breach("I6", what))?;
             book.acknowledge(dot, machine);
-            if self.machines[machine].is_rotten {
+            if self.machines[machine].is_rotten && !self.machines[machine].is_healable {
                 // A folder whose newest manifest is damaged opens from the one before, without what came since.
                 self.spaces[space].book.forgive(machine);
             }

@@ -51,8 +51,16 @@ impl World {
 
     /// What a device alone held may be gone, and nobody promised otherwise.
     fn mistrust(&mut self, machine: usize) {
-        self.machines[machine].is_rotten = true;
+        let it = &mut self.machines[machine];
+        (it.is_rotten, it.is_healable) = (true, false);
         self.forgive(machine);
+    }
+
+    /// Something in a pack has changed, which others have, or the log gives.
+    fn hurt(&mut self, machine: usize) {
+        let it = &mut self.machines[machine];
+        it.is_healable |= !it.is_rotten;
+        it.is_rotten = true;
     }
 
     /// Hardly anything fits any more, for a while.
@@ -78,9 +86,11 @@ impl World {
             Fault::BadSector => disk.damage_sector(&name, offset),
             _ => disk.flip_bit(&name, offset, self.random.below(8) as u32),
         }
-        // One copy of the manifest that rots costs nothing: the other one speaks for it.
-        if fault != Fault::RotManifest {
-            self.mistrust(machine);
+        match fault {
+            // One copy of the manifest that rots costs nothing: the other one speaks for it.
+            Fault::RotManifest => {}
+            _ if name.contains("/packs/") => self.hurt(machine),
+            _ => self.mistrust(machine),
         }
         self.suffer(machine, fault, format!("byte {offset} of {name}"));
     }

@@ -1,0 +1,318 @@
+//! Damage at rest is healed: what a peer has is fetched by its hash, and what only the log has is made anew.
+
+use std::collections::BTreeSet;
+
+use disk::{Disk, Fault, Faults, MemoryDisk, Operation};
+use sync::{Store, StoreError};
+
+use crate::space::{
+    Local, NOW, Space, contents, deliver, deliver_handle, deliver_tail, get, remove, roots, set,
+};
+
+/// A home and a device at one base with some leaves and a large value, and commits of the device above it. All of the
+/// device is in packs.
+fn pair() -> (Space, Local, Local, MemoryDisk) {
+    let (space, disk) = (Space::new(2), MemoryDisk::new(2));
+    let (mut home, mut device) = (space.create(0, &MemoryDisk::new(1)), space.create(1, &disk));
+    for n in 0..80 {
+        set(&mut device, &format!("k{n}"), &format!("{n}").repeat(100));
+    }
+    set(&mut device, "large", &"x".repeat(5000));
+    deliver_tail(NOW, &mut device, &mut home);
+    space.anchor(NOW, &mut home);
+    deliver_handle(NOW, &mut home, &mut device);
+    set(&mut device, "above", &"y".repeat(6000));
+    remove(&mut device, "k7");
+    device.checkpoint(NOW).unwrap();
+    (space, home, device, disk)
+}
+
+/// Every place of a pack in which something lies, a few bytes apart.
+fn places(disk: &MemoryDisk, step: usize) -> Vec<(String, u64)> {
+    let names = disk.list("packs").unwrap().into_iter().map(|name| format!("packs/{name}"));
+    names
+        .flat_map(|name| {
+            let bytes = &disk.files()[&name];
+            // The index is behind them, and read once: when the pack is opened.
+            let number =
+                |at: usize| u64::from_le_bytes(*bytes[bytes.len() - at..].first_chunk().unwrap()) as usize;
+            let end = bytes.len() - 48 - number(48) * 45 - number(40);
+            (16..end).step_by(step).map(move |offset| (name.clone(), offset as u64))
+        })
+        .collect()
+}
+
+/// Damaged at rest, opened, healed: everything is there again.
+fn open_and_heal(space: &Space, home: &Local, disk: &MemoryDisk) -> (Local, bool) {
+    let mut device = space.open(1, disk, 3);
+    let was_unread = device.is_unread();
+    if was_unread {
+        let read = device.snapshot().get(crate::space::coll(), &crate::space::key("k1"));
+        assert!(read.is_err(), "{read:?}");
+        assert_ne!(device.verify().unwrap().problems, [""; 0]);
+        assert!(heal(home, &mut device) > 0);
+        assert!(device.is_stopped(), "it is to be opened again");
+        drop(device);
+        device = space.open(1, disk, 4);
+        assert!(!device.is_unread());
+    }
+    drop(device.verify());
+    heal(home, &mut device);
+    (device, was_unread)
+}
+
+#[test]
+fn whatever_byte_of_a_pack_changes_before_a_start_the_replica_opens_and_is_healed() {
+    let (space, home, device, disk) = pair();
+    let whole = contents(&device);
+    drop(device);
+    let mut unread = 0;
+    for name in disk.list("packs").unwrap().into_iter().map(|name| format!("packs/{name}")) {
+        for offset in (0..disk.files()[&name].len() as u64).step_by(131) {
+            let copy = disk.copy();
+            copy.flip_bit(&name, offset, 5);
+            let (device, was_unread) = open_and_heal(&space, &home, &copy);
+            unread += u64::from(was_unread);
+            assert_eq!(device.verify().unwrap().problems, [""; 0], "{name} at {offset}");
+            assert_eq!(contents(&device), whole, "{name} at {offset}");
+            drop(device);
+            copy.crash();
+            let device = space.open(1, &copy, 5);
+            assert_eq!(device.verify().unwrap().problems, [""; 0], "{name} at {offset}, after a start");
+            assert_eq!(contents(&device), whole);
+        }
+    }
+    assert!(unread > 10, "{unread} opened without their log");
+}
+
+#[test]
+fn a_start_that_cannot_read_its_log_forgets_nothing_of_it() {
+    let (space, mut home, device, disk) = pair();
+    let mut whole = contents(&device);
+    drop(device);
+    // The index of every pack.
+    for name in disk.list("packs").unwrap().into_iter().map(|name| format!("packs/{name}")) {
+        disk.flip_bit(&name, disk.files()[&name].len() as u64 - 60, 5);
+    }
+    let base = home.base().clone();
+    let mut device = space.open(1, &disk, 3);
+    assert!(device.is_unread() && *device.base() == base);
+    assert!(crate::space::put(&mut device, NOW, "k1", "not now").is_err());
+    // Another process ends while it waits.
+    drop(device);
+    disk.crash();
+    let (mut device, was_unread) = open_and_heal(&space, &home, &disk);
+    assert!(was_unread);
+    assert_eq!(contents(&device), whole, "what no handle covers is in its log");
+    set(&mut home, "newer", "1");
+    space.anchor(NOW, &mut home);
+    deliver_handle(NOW, &mut home, &mut device);
+    deliver_tail(NOW, &mut device, &mut home);
+    whole.insert("newer".into(), "1".into());
+    assert_eq!(contents(&device), whole);
+    assert_eq!(roots(&mut device), roots(&mut home));
+    assert_eq!(device.verify().unwrap().problems, [""; 0]);
+}
+
+/// Looks after damage, and brings what is asked for from another replica; how many nodes travelled.
+fn heal(from: &Local, to: &mut Local) -> usize {
+    let mut count = 0;
+    loop {
+        if to.is_stopped() {
+            return count;
+        }
+        if to.is_mend_due() {
+            to.mend(NOW).expect("it can be mended");
+        }
+        let lost = to.lost(&BTreeSet::new(), 2);
+        let nodes: Vec<_> =
+            lost.into_iter().filter_map(|(kind, hash)| Some((kind, hash, from.node(kind, &hash)?))).collect();
+        if nodes.is_empty() {
+            return count;
+        }
+        count += nodes.len();
+        to.store_nodes(NOW, nodes).expect("a true node is taken");
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_any_node_or_value_of_the_base_is_healed_from_a_peer() {
+    let (space, home, device, disk) = pair();
+    let whole = contents(&device);
+    drop(device);
+    let mut fetched = 0;
+    for (name, offset) in places(&disk, 211) {
+        let copy = disk.copy();
+        let mut device = space.open(1, &copy, 3);
+        copy.flip_bit(&name, offset, 5);
+        let found = device.verify().unwrap().problems;
+        assert!(
+            found
+                .iter()
+                .any(|problem| problem.contains("does not match") || problem.contains("do not match")),
+            "{name} at {offset}: {found:?}"
+        );
+        assert!(device.is_mend_due());
+        fetched += heal(&home, &mut device);
+        assert!(!device.is_damaged(), "{name} at {offset}");
+        assert_eq!(device.verify().unwrap().problems, [""; 0], "{name} at {offset}");
+        assert_eq!(contents(&device), whole);
+        drop(device);
+        copy.crash();
+        let device = space.open(1, &copy, 4);
+        assert_eq!(device.verify().unwrap().problems, [""; 0], "{name} at {offset}, after a start");
+        assert_eq!(contents(&device), whole);
+    }
+    assert!(fetched > 10, "{fetched} nodes travelled");
+}
+
+/// Flips a bit of every copy of something that lies in packs.
+fn flip(disk: &MemoryDisk, what: &[u8]) {
+    let mut count = 0;
+    for (name, bytes) in disk.files().into_iter().filter(|(name, _)| name.starts_with("packs/")) {
+        for at in bytes.windows(what.len()).enumerate().filter(|(_, part)| *part == what).map(|(at, _)| at) {
+            disk.flip_bit(&name, at as u64, 1);
+            count += 1;
+        }
+    }
+    assert!(count > 0, "it lies in a pack");
+}
+
+#[test]
+fn what_is_above_the_base_is_made_anew_from_the_log_and_nobody_is_asked() {
+    let (space, _, device, disk) = pair();
+    let whole = contents(&device);
+    drop(device);
+    let mut device = space.open(1, &disk, 3);
+    flip(&disk, &b"y".repeat(6000));
+    assert_eq!(device.verify().unwrap().problems.len(), 1);
+    device.mend(NOW).unwrap();
+    assert!(!device.is_damaged(), "the log has the value");
+    assert_eq!(device.verify().unwrap().problems, [""; 0]);
+    assert_eq!(contents(&device), whole);
+}
+
+#[test]
+fn a_read_that_fails_once_is_no_damage() {
+    let (space, _, device, disk) = pair();
+    drop(device);
+    let mut device = space.open(1, &disk, 3);
+    disk.set_faults(Faults::none().nth(Operation::Read, 9, Fault::Error));
+    let found = device.verify().unwrap().problems;
+    assert!(found.len() == 1 && found[0].contains("cannot read pack"), "{found:?}");
+    assert!(device.is_mend_due());
+    device.mend(NOW).unwrap();
+    assert!(!device.is_damaged() && !device.is_mend_due());
+    assert_eq!(device.verify().unwrap().problems, [""; 0]);
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_is_healed_and_all_else_goes_on_meanwhile() {
+    let (space, home, device, disk) = pair();
+    let whole = contents(&device);
+    drop(device);
+    let mut device = space.open(1, &disk, 3);
+    let value = "40".repeat(100);
+    let (name, at) = disk
+        .files()
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("packs/"))
+        .find_map(|(name, bytes)| {
+            Some((name, bytes.windows(value.len()).position(|part| part == value.as_bytes())?))
+        })
+        .expect("a leaf has the value");
+    disk.damage_sector(&name, at as u64);
+    drop(device.verify());
+    device.mend(NOW).unwrap();
+    assert!(device.is_damaged() && !device.is_stopped());
+    let read = device.snapshot().get(crate::space::coll(), &crate::space::key("k40"));
+    assert!(read.is_err(), "{read:?}");
+    assert_eq!(get(&device, "above").as_deref(), whole.get("above").map(String::as_str));
+    set(&mut device, "k99", "written meanwhile");
+    assert!(heal(&home, &mut device) > 0);
+    assert_eq!(get(&device, "k40"), Some(value));
+    assert_eq!(get(&device, "k99").as_deref(), Some("written meanwhile"));
+    assert_eq!(device.verify().unwrap().problems, [""; 0]);
+}
+
+#[test]
+fn wrong_bytes_are_their_senders_fault_and_nothing_is_asked_of_nobody() {
+    let (space, home, device, disk) = pair();
+    drop(device);
+    let mut device = space.open(1, &disk, 3);
+    flip(&disk, "40".repeat(100).as_bytes());
+    drop(device.verify());
+    device.mend(NOW).unwrap();
+    let lost = device.lost(&BTreeSet::new(), 10);
+    let (kind, hash) = lost[0];
+    assert_eq!(device.lost(&lost.iter().copied().collect(), 10), [], "what was asked for");
+    let refused = device.store_nodes(NOW, vec![(kind, hash, b"nonsense".to_vec())]);
+    assert!(matches!(refused, Err(StoreError::Peer { .. })), "{refused:?}");
+    assert_eq!(device.lost(&BTreeSet::new(), 10), lost, "it is still asked for");
+    assert!(heal(&home, &mut device) > 0);
+    assert!(!device.is_damaged());
+}
+
+#[test]
+fn a_newer_handle_is_adopted_over_a_base_that_is_damaged() {
+    let (space, mut home, device, disk) = pair();
+    drop(device);
+    let mut device = space.open(1, &disk, 3);
+    deliver_tail(NOW, &mut device, &mut home);
+    set(&mut home, "newer", "1");
+    space.anchor(NOW, &mut home);
+    flip(&disk, "40".repeat(100).as_bytes());
+    drop(device.verify());
+    device.mend(NOW).unwrap();
+    deliver_handle(NOW, &mut home, &mut device);
+    heal(&home, &mut device);
+    assert_eq!(device.handle(), home.handle());
+    assert_eq!(device.verify().unwrap().problems, [""; 0]);
+    assert_eq!(roots(&mut device), roots(&mut home));
+}
+
+#[test]
+fn a_home_is_healed_from_a_device() {
+    let (space, disk) = (Space::new(2), MemoryDisk::new(1));
+    let (mut home, mut device) = (space.create(0, &disk), space.create(1, &MemoryDisk::new(2)));
+    for n in 0..80 {
+        set(&mut home, &format!("k{n}"), &format!("{n}").repeat(100));
+    }
+    space.anchor(NOW, &mut home);
+    deliver(NOW, &mut home, &mut device);
+    drop(home);
+    let mut home = space.open(0, &disk, 3);
+    flip(&disk, "40".repeat(100).as_bytes());
+    drop(home.verify());
+    assert!(heal(&device, &mut home) > 0);
+    set(&mut home, "more", "1");
+    space.anchor(NOW, &mut home);
+    deliver(NOW, &mut home, &mut device);
+    assert_eq!(home.verify().unwrap().problems, [""; 0]);
+    assert_eq!(roots(&mut device), roots(&mut home));
+}
+
+#[test]
+fn a_disk_without_room_is_asked_again_once_it_has_some() {
+    let (space, home, device, disk) = pair();
+    drop(device);
+    let mut device = space.open(1, &disk, 3);
+    flip(&disk, "40".repeat(100).as_bytes());
+    drop(device.verify());
+    device.mend(NOW).unwrap();
+    disk.set_capacity(Some(disk.used()));
+    heal_on_full_disk(&home, &mut device);
+    assert!(device.is_damaged() && !device.is_stopped());
+    disk.set_capacity(None);
+    assert!(device.is_mend_due());
+    device.mend(NOW).unwrap();
+    assert!(!device.is_damaged());
+    assert_eq!(device.verify().unwrap().problems, [""; 0]);
+}
+
+fn heal_on_full_disk(from: &Local, to: &mut Local) {
+    let nodes = to.lost(&BTreeSet::new(), 10).into_iter();
+    let nodes = nodes.map(|(kind, hash)| (kind, hash, from.node(kind, &hash).unwrap())).collect();
+    to.store_nodes(NOW, nodes).expect("it is not the peer's fault");
+    assert!(to.mend(NOW).is_err_and(|error| error.is_full()));
+}
