@@ -371,6 +371,45 @@ fn equal_states_show_equal_documents_and_a_delete_hides_or_is_undone() {
 }
 
 #[test]
+fn what_came_too_early_is_merged_and_waits_on() {
+    let mut author = State::default();
+    let commits: Vec<Arc<Commit>> = (0..3)
+        .map(|seed| {
+            let commit = write(&mut Dice(seed), 0, &author, Policy::Mv);
+            author.apply(commit.clone());
+            commit
+        })
+        .collect();
+    let (mut early, mut late) = (State::default(), State::default());
+    early.apply(commits[1].clone());
+    early.apply(commits[2].clone());
+    late.merge(early);
+    assert_eq!(late.tip(&writer(0)).seq, 0, "it waits for the first");
+    late.apply(commits[0].clone());
+    assert_eq!(late, author);
+}
+
+#[test]
+fn keys_are_those_of_one_collection() {
+    let mut state = State::default();
+    for (at, policy) in [Policy::Lww, Policy::Map, Policy::Copies].into_iter().enumerate() {
+        for seed in 0..8 {
+            state.apply(write(&mut Dice(seed), at, &state.clone(), policy));
+        }
+    }
+    for policy in Policy::READ {
+        let keys = state.keys(&coll(policy));
+        let is_own = |key: &Vec<u8>| match policy {
+            Policy::Map => map::split(key).is_some_and(|(document, _)| matches!(document, Element::Int(_))),
+            _ => (0..3).any(|number| *key == key_of(number)),
+        };
+        assert!(keys.iter().all(is_own), "{policy}: {keys:?}");
+        let is_written = matches!(policy, Policy::Lww | Policy::Map | Policy::Copies);
+        assert_eq!(keys.is_empty(), !is_written, "{policy}");
+    }
+}
+
+#[test]
 fn second_commit_of_a_dot_is_refused_and_so_is_a_state_that_holds_it() {
     let commit = |value: u8| {
         let mut dice = Dice(value.into());

@@ -119,6 +119,16 @@ mod tests {
     }
 
     #[test]
+    fn copy_of_a_key_with_the_mark_in_its_name_belongs_to_that_key() {
+        let live = [live([0xa1; 24], 7), live([0xb2; 24], 9)];
+        for name in ["a~conflict~b", "a~conflict~a1a1a1a1~07"] {
+            let key = key::plain(name.as_bytes());
+            let copy = copies(&key, &live).expect("short").remove(0);
+            assert_eq!(original(&copy.key), Some(key), "{name}");
+        }
+    }
+
+    #[test]
     fn other_names_are_no_copies() {
         for name in ["mode", "a~conflict~b", "a~conflict~a1a1a1a1~07", "a~conflict~A1A1A1A1~7"] {
             assert_eq!(original(&key::plain(name.as_bytes())), None, "{name}");

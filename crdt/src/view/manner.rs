@@ -150,10 +150,15 @@ mod tests {
 
     #[test]
     fn parameters_that_are_not_known_count_for_nothing() {
-        for params in [&[0x81, 7][..], &[0x82, 2, 0], &[0x82, 0, 3], b"x", &[0x81, 1, 1]] {
-            let mut descriptor = Descriptor::new("things", Policy::Map).expect("a name");
-            descriptor.params = params.to_vec();
-            assert_eq!(Manner::described(&descriptor), Manner::of(Policy::Map));
+        let of_map = [&[0x81, 7][..], &[0x82, 2, 0], &[0x82, 0, 3], b"x", &[0x81, 1, 1], &[0x82, 1, 1, 0]];
+        let of_lww = [&[0x81, 2][..], &[0x82, 1, 1], &[0x81, 1, 0]];
+        let of = |policy| move |params: &[u8]| (policy, params.to_vec());
+        for (policy, params) in
+            of_map.into_iter().map(of(Policy::Map)).chain(of_lww.into_iter().map(of(Policy::Lww)))
+        {
+            let mut descriptor = Descriptor::new("things", policy).expect("a name");
+            descriptor.params = params;
+            assert_eq!(Manner::described(&descriptor), Manner::of(policy), "{:?}", descriptor.params);
         }
         assert!(Manner::decode(&[0x82, 3, 0x41, 7]).is_err());
     }

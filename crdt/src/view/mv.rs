@@ -87,4 +87,12 @@ mod tests {
         assert!(Context::decode(&twice.encode()).is_err());
         assert!(Context::decode(&[&seen.encode()[..], &[0]].concat()).is_err());
     }
+
+    #[test]
+    fn context_names_no_more_dots_than_a_write_may_replace() {
+        let of = |count: usize| Context((1..=count as u64).map(|seq| live(1, seq).dot).collect());
+        let most = of(SUPERSEDES_MAX);
+        assert_eq!(Context::decode(&most.encode()), Ok(most));
+        assert!(Context::decode(&of(SUPERSEDES_MAX + 1).encode()).is_err());
+    }
 }

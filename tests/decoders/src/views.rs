@@ -2,6 +2,7 @@
 
 use crdt::Payload;
 use crdt::view::counter::Total;
+use crdt::view::json::DEPTH_MAX;
 use crdt::view::mv::Context;
 use crdt::view::{Json, Manner, copies, map, set};
 
@@ -9,13 +10,26 @@ use crate::same;
 
 /// The value of a field.
 pub(crate) fn json(bytes: &[u8]) {
-    same(bytes, Json::decode(bytes), Json::encode);
+    if let Some(value) = same(bytes, Json::decode(bytes), Json::encode) {
+        assert!(is_json(&value, DEPTH_MAX), "JSON cannot say it, or not that deep");
+    }
+}
+
+/// Whether all numbers are some, and nothing is nested deeper than this.
+fn is_json(value: &Json, depth: usize) -> bool {
+    let inner = |value: &Json| is_json(value, depth - 1);
+    match value {
+        Json::Float(float) => float.is_finite(),
+        Json::Array(items) => depth > 0 && items.iter().all(inner),
+        Json::Object(fields) => depth > 0 && fields.values().all(inner),
+        _ => true,
+    }
 }
 
 /// What a writer saw, as it is carried about.
 pub(crate) fn context(bytes: &[u8]) {
     if let Some(context) = same(bytes, Context::decode(bytes), Context::encode) {
-        assert!(context.dots().is_sorted(), "its dots are in no order");
+        assert!(context.dots().is_sorted_by(|a, b| a < b), "its dots are in no order, or one is there twice");
     }
 }
 
