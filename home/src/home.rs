@@ -123,6 +123,7 @@ impl Home {
         if replica.claim().is_empty() {
             replica.set_claim(now, encode_claim(fingerprint))?;
         }
+        home.look_for_others(replica);
         if home.is_on_duty() {
             home.begin_duty(replica, now, registry)?;
         }
@@ -201,10 +202,7 @@ impl Home {
     pub fn hear<D: Disk>(&mut self, replica: &Replica<D>, from: &DeviceId, handle: &Handle) {
         if self.is_unheard && handle.version == 0 {
             self.empty.insert(*from);
-            // What cannot be read now is asked again when the next one is heard.
-            let is_nobody_left = others(replica).is_ok_and(|others| others.is_subset(&self.empty));
-            self.is_unheard = !is_nobody_left;
-            return;
+            return self.look_for_others(replica);
         }
         let is_newer = |known: &Handle| handle.version > known.version;
         let is_news = is_newer(replica.base()) && self.ahead.as_ref().is_none_or(is_newer);
@@ -214,6 +212,14 @@ impl Home {
                 self.ahead = Some(handle.clone());
             }
         }
+    }
+
+    /// Ends the wait of a claimed home where every member that is known here holds nothing, or was taken out since: nobody
+    /// talks with one that is out, and what it has counts for nothing.
+    pub(crate) fn look_for_others<D: Disk>(&mut self, replica: &Replica<D>) {
+        // What cannot be read now is asked again when the next one is heard.
+        let is_nobody_left = |others: BTreeSet<DeviceId>| others.is_subset(&self.empty);
+        self.is_unheard &= !others(replica).is_ok_and(is_nobody_left);
     }
 
     /// Somebody was heard of since the claim: from now on that is so after a restart, too.

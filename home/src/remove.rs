@@ -65,6 +65,7 @@ impl Home {
             value: Some(removed.encode()),
         });
         self.write(replica, now, cuts)?;
+        self.look_for_others(replica);
         self.wait(now);
         Ok(Removal { cuts: count })
     }

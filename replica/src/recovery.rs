@@ -90,7 +90,10 @@ impl<D: Disk> Replica<D> {
         replica.visible_end = replica.log.end();
         let mut replay = Replay::of_tail();
         match replica.lacking_at_open()? {
-            Some(lacking) => replica.wait_for(lacking, opens + 1),
+            Some(lacking) => {
+                replica.void_orphan_batch()?;
+                replica.wait_for(lacking, opens + 1);
+            }
             None => {
                 replica.replay(options.now, &mut replay)?;
                 let mut named = in_slots.named_packs();

@@ -45,6 +45,25 @@ impl<D: Disk> Replica<D> {
         if replay.has_drops { self.find_heads() } else { Ok(()) }
     }
 
+    /// Finds the batch that was for a manifest that never came, where the log is not replayed yet: the next manifest must not
+    /// be taken for that one.
+    pub(crate) fn void_orphan_batch(&mut self) -> Result<(), Error> {
+        let mut orphan = None;
+        for entry in self.log.entries(self.manifest.log_start) {
+            let entry = entry?;
+            if self.void_at(entry.position).is_none()
+                && let Record::Rebuild(sequence, _) =
+                    Record::decode(entry.position, entry.kind, &entry.payload)?
+                && sequence > self.manifest.sequence
+            {
+                orphan = Some(entry.position);
+                break;
+            }
+        }
+        self.manifest.void.extend(orphan.map(|from| (from, self.log.end())));
+        Ok(())
+    }
+
     /// The stretch of the log that never counted and that holds a position.
     pub(crate) fn void_at(&self, position: Position) -> Option<(Position, Position)> {
         self.manifest.void.iter().copied().find(|(from, to)| (*from..*to).contains(&position))

@@ -107,6 +107,24 @@ fn a_claimed_backup_waits_for_a_member_that_has_something_unless_all_have_lost_e
 }
 
 #[test]
+fn a_claimed_backup_waits_for_nobody_once_all_that_it_waited_for_were_taken_out() {
+    let mut owner = Owner::found();
+    let (phone, laptop) = (owner.join("phone"), owner.join("laptop"));
+    let mut backup =
+        crate::world::Device::open("owner", owner.device.disk.copy(), owner.device.key.clone(), 7);
+    let mut home = open_home(&mut backup, fingerprint("restored"), &mut owner.registry);
+    home.claim(&mut backup.replica, NOW, Members::MayBeAhead).unwrap();
+
+    home.revoke(&mut backup.replica, NOW, &phone.key.id()).unwrap();
+    assert!(home.is_unheard(), "the laptop may be ahead");
+    home.revoke(&mut backup.replica, NOW, &laptop.key.id()).unwrap();
+    assert!(!home.is_unheard(), "nobody talks with either of them any more");
+    let mut backup = backup.crash();
+    let mut home = open_home(&mut backup, fingerprint("restored"), &mut owner.registry);
+    assert!(home.batch(&mut backup.replica, NOW, &mut owner.registry).unwrap().is_some());
+}
+
+#[test]
 fn a_home_without_members_has_nobody_to_wait_for() {
     let mut owner = Owner::found();
     let mut device = owner.device.restart();

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use crdt::system;
 use disk::{Disk, Fault, Faults, MemoryDisk, Operation};
+use replica::{Grant, HomeWrite};
 use sync::{Store, StoreError};
 
 use crate::space::{
     Local, NOW, Space, contents, deliver, deliver_handle, deliver_tail, get, remove, roots, set,
+    try_deliver_handle,
 };
 
 /// A home and a device at one base with some leaves and a large value, and commits of the device above it. All of the
@@ -315,4 +318,39 @@ fn heal_on_full_disk(from: &Local, to: &mut Local) {
     let nodes = nodes.map(|(kind, hash)| (kind, hash, from.node(kind, &hash).unwrap())).collect();
     to.store_nodes(NOW, nodes).expect("it is not the peer's fault");
     assert!(to.mend(NOW).is_err_and(|error| error.is_full()));
+}
+
+#[test]
+fn a_batch_without_its_manifest_stays_one_over_a_start_that_asks_peers_first() {
+    let (space, mut home, device, disk) = pair();
+    let (old, whole, id) = (device.base().clone(), contents(&device), device.device().id());
+    drop(device);
+    let peer = space.open(1, &disk.copy(), 9);
+    // Nothing that the device wrote counts any more, and nobody writes it again.
+    space.write(&mut home, vec![HomeWrite { coll: system::acl(), key: Grant::key(&id), value: None }]);
+    space.anchor(NOW, &mut home);
+    let mut unread = 0;
+    for call in 0.. {
+        let copy = disk.copy();
+        let mut device = space.open(1, &copy, 3);
+        copy.set_faults(Faults::none().nth_call(call, Fault::PowerCut));
+        drop(try_deliver_handle(&mut home, &mut device));
+        let is_dark = copy.faults_fired() > 0;
+        copy.set_faults(Faults::none());
+        drop(device);
+        copy.crash();
+        if !is_dark {
+            break;
+        }
+        if *space.open(1, &copy.copy(), 3).base() != old {
+            continue;
+        }
+        for name in copy.list("packs").unwrap().into_iter().map(|name| format!("packs/{name}")) {
+            copy.flip_bit(&name, copy.files()[&name].len() as u64 - 60, 5);
+        }
+        let (device, was_unread) = open_and_heal(&space, &peer, &copy);
+        unread += u64::from(was_unread);
+        assert_eq!(contents(&device), whole, "the power went at call {call} of the adoption");
+    }
+    assert!(unread > 10, "{unread} opened without their log");
 }

@@ -33,6 +33,9 @@ pub struct Book {
     pub shown: BTreeMap<[u8; 32], [u8; 32]>,
     /// Devices that the home took out at some time: it may have cut what they wrote.
     pub removed: BTreeSet<DeviceId>,
+    /// What its author has dropped with something that it needs of a device that was out. That may count again later, and
+    /// this not.
+    pub dropped: BTreeSet<Dot>,
     /// How far each writer was said to be anchored, anywhere.
     pub anchored: Vector,
     /// What applications asked for, in collections with a policy of their own.

@@ -10,5 +10,5 @@ pub fn overlooked(name: &str, why: &str) -> Breach {
 
 /// A pack had changed, the home is whole, and nothing came of it.
 pub fn unhealed(name: &str, why: &str) -> Breach {
-    breach("D1", format!("{name} is damaged in a pack and was not healed from its home: {why}"))
+    breach("D1", format!("{name} is damaged in a pack and was not healed by whom it talks with: {why}"))
 }

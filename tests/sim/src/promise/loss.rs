@@ -1,6 +1,8 @@
 //! I3: what was acknowledged is held by whoever acknowledged it, and by everyone in the end; of a device that was taken
 //! out it is held, written again, superseded, or in the inbox.
 
+use std::collections::BTreeSet;
+
 use crdt::{Dot, Op, WriterId};
 use disk::MemoryDisk;
 use replica::{Item, ItemKind, Replica};
@@ -31,6 +33,13 @@ pub fn at_author(look: &Look<'_>, machine: usize) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// What a machine acknowledged and does not hold now, since something that it needs was of a device that is out.
+pub fn dropped(book: &Book, machine: usize, replica: &Replica<MemoryDisk>) -> BTreeSet<Dot> {
+    let held: Vector = book.known().keys().map(|writer| (*writer, replica.seen(writer))).collect();
+    let own = book.acknowledged().filter(|(_, author)| *author == Some(machine)).map(|(dot, _)| *dot);
+    own.filter(|dot| !is_held(&held, dot) && book.needs_dropped(*dot, |dot| is_held(&held, dot))).collect()
 }
 
 /// Everyone holds everything that was acknowledged, in the end. Where a device was taken out, the home may have cut it, or
@@ -92,8 +101,9 @@ pub fn tell(told: &mut Vector, frame: &Frame) {
     }
 }
 
-/// Whoever told its peers that it holds something holds it after its power was cut, too: they may have let go of it.
-pub fn after_start(name: &str, told: &Vector, replica: &Replica<MemoryDisk>, book: &Book) -> Verdict {
+/// Whoever told its peers that it holds something holds it after an adoption and after its power was cut, too: they may have
+/// let go of it.
+pub fn of_told(name: &str, told: &Vector, replica: &Replica<MemoryDisk>, book: &Book) -> Verdict {
     // What is proven to be a fork may be dropped, and so may what a device wrote that was out, and what needs what was dropped.
     let told = told.iter().filter(|(writer, _)| {
         replica.evidence().against(writer).is_none() && !book.removed.contains(&writer.device())
@@ -105,7 +115,7 @@ pub fn after_start(name: &str, told: &Vector, replica: &Replica<MemoryDisk>, boo
         if held < *seq && !book.needs_dropped(dot, is_held) {
             return Err(breach(
                 "I3",
-                format!("{name} told a peer that it holds {dot}, and holds {held} of it after a start"),
+                format!("{name} told a peer that it holds {dot}, and holds {held} of it"),
             ));
         }
     }

@@ -15,11 +15,14 @@ pub fn check(look: &Look<'_>, machine: usize, covered: impl Fn(&WriterId) -> u64
             continue;
         }
         // Of a device that was taken out, or dropped with what it needs of one: what becomes of it is I3's.
-        if look.book.needs_dropped(*dot, |dot| is_held(&look.seen, dot)) {
+        let is_dropped = look.book.dropped.contains(dot) && !is_held(&look.seen, dot);
+        if is_dropped || look.book.needs_dropped(*dot, |dot| is_held(&look.seen, dot)) {
             continue;
         }
         let located = look.replica.locate(&dot.writer, dot.seq);
-        if !matches!(located, Located::Id(_)) {
+        // What cannot be read before it is healed is known by no id.
+        let is_unread = located == Located::Unknown && look.replica.is_damaged();
+        if !is_unread && !matches!(located, Located::Id(_)) {
             let version = look.replica.base().version;
             let what = format!(
                 "{} at version {version}, which covers {anchored}, finds {dot} {located:?}",

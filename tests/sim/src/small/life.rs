@@ -170,7 +170,7 @@ impl<'a> Tiny<'a> {
         how(&disk);
         let run = run + 1;
         let replica = start(self.seedling, at, run, &disk)?;
-        loss::after_start(&name(at), &told, &replica, &self.book)?;
+        loss::of_told(&name(at), &told, &replica, &self.book)?;
         self.machines.insert(at, Machine { disk, replica, run, pending: Vec::new(), version, told });
         if at == 0 {
             let (key, replica) = (&self.seedling.keys[0], &mut self.machines[0].replica);

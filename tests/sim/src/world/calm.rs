@@ -8,7 +8,7 @@ use sync::Store;
 use super::World;
 use super::process::End;
 use crate::event::What;
-use crate::machine::Copy;
+use crate::machine::{Copy, Machine};
 use crate::promise::{Verdict, damage, liveness};
 
 /// How often it is asked whether all are equal.
@@ -135,22 +135,27 @@ impl World {
         Ok(())
     }
 
-    /// What is given up could not be healed: nobody talks to it any more, its home is not whole either or lacks what is
-    /// lost, or nobody else has it.
+    /// What is given up could not be healed: nobody talks to it any more, or nobody that it talks with is whole and has what
+    /// is lost.
     fn check_not_healable(&self, machine: usize) -> Verdict {
         let it = &self.machines[machine];
         let mut is_excused = !it.is_healable;
         let mut why = String::new();
         for (number, copy) in &it.copies {
             let Some(replica) = copy.replica.as_ref() else { continue };
-            let home = &self.machines[self.spaces[*number].home];
             let lost = replica.lost(&BTreeSet::new(), usize::MAX);
+            let links =
+                self.links.iter().filter(|link| link.space == *number && link.ends.contains(&machine));
+            let others = links.flat_map(|link| link.ends).filter(|other| *other != machine);
+            let whole: Vec<&Machine> =
+                others.map(|other| &self.machines[other]).filter(|it| !it.is_rotten).collect();
             let has = |(kind, hash): &sync::NodeId| {
-                home.replica(*number).is_some_and(|home| home.node(*kind, hash).is_some())
+                let mut replicas = whole.iter().filter_map(|it| it.replica(*number));
+                replicas.any(|replica| replica.node(*kind, hash).is_some())
             };
             // In the end nobody talks to a device that is out.
-            is_excused |= !self.is_member(machine, *number) || home.is_rotten;
-            is_excused |= replica.inbox().is_err() || !lost.iter().all(has);
+            is_excused |=
+                !self.is_member(machine, *number) || replica.inbox().is_err() || !lost.iter().all(has);
             why += &format!("{} lost in s{number}, ", lost.len());
         }
         match is_excused {

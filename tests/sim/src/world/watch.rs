@@ -93,6 +93,10 @@ impl World {
         // Whoever adopts flushes first, and may drop in the same step what that made durable. What it wrote in place of that
         // comes into the book later: it would count twice here.
         self.acknowledge(machine, space)?;
+        // What was dropped now, for a reason that holds now, may come again later, a part of it or all.
+        self.check_told(machine, space)?;
+        self.forget_told(machine, space);
+        self.note_dropped(machine, space);
         let it = &self.machines[machine];
         let replica = it.replica(space).expect("it runs");
         undisturbed(&it.disk, || {
@@ -100,7 +104,7 @@ impl World {
         })
     }
 
-    /// What opened holds all that its peers were told; a folder whose bytes have changed owes nothing any more,
+    /// What opened, or has adopted something, holds all that its peers were told; a folder whose bytes have changed owes nothing any more,
     /// unless they are those of packs.
     pub(super) fn check_told(&mut self, machine: usize, space: usize) -> Verdict {
         let name = self.name(machine, space);
@@ -110,10 +114,32 @@ impl World {
             copy.told.clear();
             return Ok(());
         };
-        match loss::after_start(&name, &copy.told, replica, &self.spaces[space].book) {
+        let book = &self.spaces[space].book;
+        match undisturbed(&it.disk, || loss::of_told(&name, &copy.told, replica, book)) {
             // What it holds cannot be read before it is healed.
             Err(_) if it.is_rotten && replica.is_damaged() => Ok(()),
             kept => kept,
+        }
+    }
+
+    /// What was dropped is told anew from now on.
+    fn forget_told(&mut self, machine: usize, space: usize) {
+        let it = &mut self.machines[machine];
+        let copy = it.copies.get_mut(&space).expect("it has the space");
+        let Some(replica) = copy.replica.as_ref().filter(|replica| !replica.is_damaged()) else { return };
+        let told = &mut copy.told;
+        undisturbed(&it.disk, || {
+            told.iter_mut().for_each(|(writer, seq)| *seq = replica.seen(writer).min(*seq));
+        });
+    }
+
+    /// What an adoption dropped with what it needs is known as such from now on.
+    fn note_dropped(&mut self, machine: usize, space: usize) {
+        let it = &self.machines[machine];
+        let replica = it.replica(space).expect("it runs");
+        let book = &mut self.spaces[space].book;
+        if !book.removed.is_empty() {
+            book.dropped.extend(undisturbed(&it.disk, || loss::dropped(book, machine, replica)));
         }
     }
 
