@@ -119,6 +119,11 @@ impl<D: Disk> Nodes<D> {
         Ok(self.read(hash, |_| true)?.map(|(_, _, bytes)| bytes))
     }
 
+    /// The bytes of a value of this name, if they are in a pack. They were hashed again.
+    pub fn chunk(&self, hash: &Hash) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.read(hash, |place| place.kind == Kind::Chunk)?.map(|(_, _, bytes)| bytes))
+    }
+
     /// The first copy that is whole. The newest pack is the likeliest to hold what is asked for.
     fn read(&self, hash: &Hash, is_asked: impl Fn(&Place) -> bool) -> Result<Option<Read<'_, D>>, Error> {
         let mut failed = None;

@@ -210,6 +210,20 @@ fn a_read_that_fails_once_is_no_damage() {
 }
 
 #[test]
+fn a_value_whose_read_failed_once_is_shown_at_the_next_before_anybody_looks_after_it() {
+    let (space, _, device, disk) = pair();
+    drop(device);
+    for n in 1..12 {
+        let device = space.open(1, &disk, 3);
+        disk.set_faults(Faults::none().nth(Operation::Read, n, Fault::Error));
+        let failed = device.snapshot().get(crate::space::coll(), &crate::space::key("large"));
+        disk.set_faults(Faults::none());
+        let shown = get(&device, "large");
+        assert_eq!(shown, Some("x".repeat(5000)), "after {failed:?} at read {n}");
+    }
+}
+
+#[test]
 fn a_sector_that_cannot_be_read_is_healed_and_all_else_goes_on_meanwhile() {
     let (space, home, device, disk) = pair();
     let whole = contents(&device);

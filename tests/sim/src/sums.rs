@@ -29,6 +29,8 @@ pub(crate) struct Sums {
     /// Worlds in which there was one.
     forked: u64,
     forks_max: u64,
+    /// Keys at which a home let losers go, and worlds in which one did.
+    expired: (u64, u64),
     machines_max: usize,
     fired: Fired,
     /// Those that cost most, dearest first: CPU seconds, seed, steps.
@@ -54,6 +56,8 @@ impl Sums {
                 self.forks += outcome.forks;
                 self.forked += u64::from(outcome.forks > 0);
                 self.forks_max = self.forks_max.max(outcome.forks);
+                self.expired.0 += outcome.expired;
+                self.expired.1 += u64::from(outcome.expired > 0);
                 self.machines_max = self.machines_max.max(outcome.machines);
                 self.fired.merge(&outcome.fired);
             }
@@ -111,6 +115,7 @@ impl Sums {
             self.slowest, self.rounds_max
         );
         println!("forks proven: {} in {} worlds, {} in one", self.forks, self.forked, self.forks_max);
+        println!("losers let go at {} keys in {} worlds", self.expired.0, self.expired.1);
         let heavy =
             self.heavy.iter().map(|(cost, seed, steps)| format!("seed {seed} {cost:.1} s, {steps} steps"));
         println!("dearest in CPU seconds: {}", heavy.collect::<Vec<_>>().join("; "));

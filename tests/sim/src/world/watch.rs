@@ -86,8 +86,10 @@ impl World {
 
     /// Whoever has adopted something since reads what it read before, as far as that was its own.
     pub(super) fn compare(&mut self, machine: usize, space: usize, before: &Held) -> Verdict {
+        let it = &self.machines[machine];
         let has_adopted = |replica: &Replica<MemoryDisk>| !replica.is_stopped() && before.is_past(replica);
-        if !self.machines[machine].replica(space).is_some_and(has_adopted) {
+        // Where the power went meanwhile nothing can be read, and the process is about to end: what opens is looked at.
+        if it.is_dark() || !it.replica(space).is_some_and(has_adopted) {
             return Ok(());
         }
         // Whoever adopts flushes first, and may drop in the same step what that made durable. What it wrote in place of that
@@ -138,7 +140,7 @@ impl World {
         let it = &self.machines[machine];
         let replica = it.replica(space).expect("it runs");
         let book = &mut self.spaces[space].book;
-        if !book.removed.is_empty() {
+        if !book.removed.is_empty() && !replica.is_damaged() {
             book.dropped.extend(undisturbed(&it.disk, || loss::dropped(book, machine, replica)));
         }
     }
