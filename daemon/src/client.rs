@@ -56,7 +56,7 @@ impl Client {
             .header(hyper::header::HOST, "strandline")
             .header(hyper::header::ACCEPT, accept)
             .header(hyper::header::CONTENT_TYPE, body.content_type());
-        if let Body::InPlaceOf { context, .. } = &body {
+        if let Some(context) = body.context() {
             request = request.header("strandline-context", context.as_bytes());
         }
         let request = request
@@ -124,19 +124,32 @@ pub(crate) enum Body {
         value: Bytes,
         context: String,
     },
+    /// Nothing, in place of that.
+    Nothing {
+        context: String,
+    },
 }
 
 impl Body {
+    fn context(&self) -> Option<&str> {
+        match self {
+            Body::InPlaceOf { context, .. } | Body::Nothing { context } => Some(context),
+            Body::Empty | Body::Json(_) | Body::Octets(_) => None,
+        }
+    }
+
     fn content_type(&self) -> &'static str {
         match self {
-            Body::Empty | Body::Octets(_) | Body::InPlaceOf { .. } => "application/octet-stream",
+            Body::Empty | Body::Nothing { .. } | Body::Octets(_) | Body::InPlaceOf { .. } => {
+                "application/octet-stream"
+            }
             Body::Json(_) => "application/json",
         }
     }
 
     fn into_bytes(self) -> Bytes {
         match self {
-            Body::Empty => Bytes::new(),
+            Body::Empty | Body::Nothing { .. } => Bytes::new(),
             Body::Json(text) => Bytes::from(text),
             Body::Octets(value) | Body::InPlaceOf { value, .. } => value,
         }

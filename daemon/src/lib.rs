@@ -40,6 +40,7 @@ pub mod spaces;
 mod told;
 pub mod verbs;
 
+pub use crdt::view::mv::Context;
 pub use embed::{Collection, Error, Replica, Resolver, ResolverError, Space, Transaction};
 
 const _: () = assert!(!planted::SWITCH, "what ships has no planted bugs: build the simulator by itself");

@@ -20,6 +20,8 @@ pub enum Verb {
     PutSeen(Vec<u8>, Context),
     /// Nothing there any more; refused when there is nothing.
     Delete,
+    /// Nothing in place of what somebody saw; refused when there is nothing.
+    DeleteSeen(Context),
     /// An RFC 7396 merge patch of a document.
     Merge(Value),
     /// An RFC 6902 patch of a document.
@@ -45,6 +47,11 @@ impl Verb {
     }
 }
 
+/// What a reader of a register saw there.
+pub(crate) fn seen(entry: &replica::Entry) -> Context {
+    Context::of(&[std::slice::from_ref(&entry.latest), &entry.losers].concat())
+}
+
 /// The command of one verb at one key.
 pub(crate) fn carry_out(
     coll: CollId,
@@ -54,7 +61,7 @@ pub(crate) fn carry_out(
 ) -> impl FnMut(&mut DiskOwner, Time) -> Turn<Done> + Send + 'static {
     move |owner, now| {
         let verbs = |tx: &mut Transaction<RealDisk>| {
-            let must_be_there = verb == Verb::Delete;
+            let must_be_there = matches!(verb, Verb::Delete | Verb::DeleteSeen(_));
             if condition != Condition::None || must_be_there {
                 let found = found(tx, coll, &key)?;
                 condition.check(found)?;
@@ -123,6 +130,7 @@ pub(crate) fn apply(
         Verb::Put(value) => tx.put(coll, key, value)?,
         Verb::PutSeen(value, seen) => tx.put_seen(coll, key, value, seen.clone())?,
         Verb::Delete => tx.delete(coll, key)?,
+        Verb::DeleteSeen(seen) => tx.delete_seen(coll, key, seen.clone())?,
         Verb::Merge(patch) => edit(tx, coll, key, |value| {
             json_patch::merge(value, patch);
             Ok(())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crdt::commit::SUPERSEDES_MAX;
 use crdt::view::counter::Total;
 use crdt::view::lww::{Live, Losers, supersedes_delete, supersedes_put};
+use crdt::view::mv::Context;
 use crdt::view::set::{ADDED, Phase, REMOVED, two_phase};
 use crdt::{CollId, DeviceId, Dot, Hlc, Mutation, Op, Payload, Supersede};
 use disk::Disk;
@@ -89,7 +90,10 @@ impl<D: Disk> Replica<D> {
         Ok(Some(match write {
             Write::Put(payload, scope) => (Op::Put(payload.clone()), self.put(&live, scope, new)?),
             Write::Delete => (Op::Delete, supersedes_delete(&live)),
-            Write::DeleteSeen(context) => (Op::Delete, context.supersedes(&live)),
+            Write::DeleteSeen(context) => {
+                self.check_seen(context)?;
+                (Op::Delete, context.supersedes(&live))
+            }
             Write::Discard(dots) => {
                 let chosen: Vec<Live> = live.into_iter().filter(|live| dots.contains(&live.dot)).collect();
                 (Op::Delete, supersedes_delete(&chosen))
@@ -123,13 +127,19 @@ impl<D: Disk> Replica<D> {
             Scope::Resolved => return Ok(supersedes_delete(live)),
             Scope::Saw(context) => context,
         };
+        self.check_seen(context)?;
+        Ok(context.supersedes(live))
+    }
+
+    /// What nobody here has seen cannot be replaced: it would stay, and its writer would believe it gone.
+    fn check_seen(&self, context: &Context) -> Result<(), CommitError> {
         for dot in context.dots() {
             let held: Result<_, Error> = self.pending.tip(&dot.writer);
             if held?.is_none_or(|tip| tip.seq < dot.seq) {
                 return Err(CommitError::NotSeen { dot: *dot });
             }
         }
-        Ok(context.supersedes(live))
+        Ok(())
     }
 }
 

@@ -49,6 +49,20 @@ impl<D: Disk> Transaction<D> {
         self.write(coll, key, value, Scope::Saw(seen))
     }
 
+    /// Takes away what somebody saw at a key, and nothing else.
+    pub fn delete_seen(&mut self, coll: CollId, key: &[u8], seen: Context) -> Result<(), CommitError> {
+        check_key(coll, key)?;
+        match self.policy(coll)? {
+            None | Some(Policy::Lww | Policy::Mv) => self.set(coll, key, Write::DeleteSeen(seen)),
+            Some(Policy::Copies) => match original(key) {
+                Some(original) => self.discard_copy(coll, &original, key, Some(&seen))?,
+                None => self.set(coll, key, Write::DeleteSeen(seen)),
+            },
+            policy => return Err(refused(policy, "delete with a context")),
+        }
+        Ok(())
+    }
+
     /// Counts up by `plus` and down by `minus`. It reads nothing, so it never conflicts.
     pub fn count(&mut self, coll: CollId, key: &[u8], plus: u64, minus: u64) -> Result<(), CommitError> {
         check_key(coll, key)?;
@@ -245,7 +259,7 @@ impl<D: Disk> Transaction<D> {
                 self.set(coll, key, Write::DeleteSeen(seen));
             }
             Some(Policy::Copies) => match original(key) {
-                Some(original) => self.discard_copy(coll, &original, key)?,
+                Some(original) => self.discard_copy(coll, &original, key, None)?,
                 None => self.set(coll, key, Write::Delete),
             },
             Some(Policy::Map | Policy::OrSet) => {
@@ -258,12 +272,20 @@ impl<D: Disk> Transaction<D> {
         Ok(())
     }
 
-    fn discard_copy(&mut self, coll: CollId, original: &[u8], copy: &[u8]) -> Result<(), CommitError> {
+    /// A copy goes; where it is said what somebody saw, only if that is in it.
+    fn discard_copy(
+        &mut self,
+        coll: CollId,
+        original: &[u8],
+        copy: &[u8],
+        seen: Option<&Context>,
+    ) -> Result<(), CommitError> {
         let Some(read) = self.read(coll, original)? else { return Ok(()) };
         let live = [vec![read.winner], read.losers].concat();
         let named = copies(original, &live).map_err(|_| CommitError::BadKey)?;
+        let dots = named.iter().filter(|named| named.key == copy).map(|named| named.live.dot);
         let dots: BTreeSet<Dot> =
-            named.iter().filter(|named| named.key == copy).map(|named| named.live.dot).collect();
+            dots.filter(|dot| seen.is_none_or(|seen| seen.dots().contains(dot))).collect();
         self.set(coll, original, Write::Discard(dots));
         Ok(())
     }

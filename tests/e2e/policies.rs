@@ -95,6 +95,15 @@ fn a_context_replaces_what_its_read_saw_and_leaves_what_came_after() {
     // What it names is gone, and so it replaces nothing.
     home.ok(&["put", things, "k", "again", "--context", &old]);
     both_show(&["again", "merged", "newer"]);
+    // Nor does it take anything away that its reader has not seen.
+    home.ok(&["delete", things, "k", "--context", &old]);
+    both_show(&["again", "merged", "newer"]);
+    let three = context(&device);
+    home.ok(&["put", things, "k", "fourth", "--context", &old]);
+    agree(&[&home, &device]);
+    let deleted = device.ok(&["delete", things, "k", "--context", &three]);
+    assert_eq!(deleted, "deleted what was seen of telemetry/things k\n");
+    both_show(&["fourth"]);
     device.ok(&["put", things, "k", "agreed", "--context", &context(&device)]);
     both_show(&["agreed"]);
 
@@ -103,13 +112,25 @@ fn a_context_replaces_what_its_read_saw_and_leaves_what_came_after() {
     home.ok(&["put", things, "k", "ahead"]);
     let ahead = device.fails(5, &["put", things, "k", "x", "--context", &context(&home)]);
     assert_eq!((ahead["type"].as_str(), ahead["cure"].is_string()), (Some("stale"), true));
+    let ahead = device.fails(5, &["delete", things, "k", "--context", &context(&home)]);
+    assert_eq!(ahead["type"], "stale");
     device.ok(&["peer", "resume", "--all"]);
 
     for malformed in ["", "k", "gYJY", "ünlesbar", &old[1..], &format!("{old}A")] {
-        let error = home.fails(2, &["put", things, "k", "x", "--context", malformed]);
-        assert_eq!(error["type"], "bad-context", "{malformed:?}: {error}");
-        let message = error["message"].as_str().expect("text");
-        assert!(message.contains("not one that a read returned") && error["cure"].is_string(), "{error}");
+        for verb in [&["put", things, "k", "x"][..], &["delete", things, "k"]] {
+            let error = home.fails(2, &[verb, &["--context", malformed]].concat());
+            assert_eq!(error["type"], "bad-context", "{malformed:?}: {error}");
+            let message = error["message"].as_str().expect("text");
+            assert!(message.contains("not one that a read returned") && error["cure"].is_string(), "{error}");
+        }
+    }
+    let mut connection = Connection::open(home.data()).expect("the socket");
+    for (method, path) in [("PATCH", "keys/k"), ("POST", "keys/k"), ("DELETE", "keys?prefix=k")] {
+        let path = format!("/v1/spaces/telemetry/collections/things/{path}");
+        let header = format!("strandline-context: {old}\r\n");
+        let answer = connection.request_with(method, &path, &header, b"{}").expect("an answer");
+        let problem: serde_json::Value = serde_json::from_slice(&answer.body).expect("a problem");
+        assert_eq!((answer.status, problem["type"].as_str()), (400, Some("bad-context")), "{method}");
     }
     for (name, policy) in [("tasks", "map"), ("tags", "or-set"), ("stock", "pn-counter")] {
         let target = format!("telemetry/{name}");
@@ -117,6 +138,13 @@ fn a_context_replaces_what_its_read_saw_and_leaves_what_came_after() {
         let error = home.fails(2, &["put", &target, "k", "{}", "--context", &old]);
         assert_eq!(error["type"], "wrong-verb");
         assert!(error["message"].as_str().expect("text").ends_with("put with a context"), "{error}");
+        let wish =
+            if policy == "map" { vec!["put", &target, "k", "{}"] } else { vec!["add", &target, "k", "x"] };
+        if policy != "pn-counter" {
+            home.ok(&wish);
+            let error = home.fails(2, &["delete", &target, "k", "--context", &old]);
+            assert_eq!(error["type"], "wrong-verb");
+        }
     }
     both_show(&["ahead"]);
 }

@@ -31,7 +31,7 @@ pub(super) const TOKEN: HeaderName = HeaderName::from_static("strandline-token")
 
 /// What was read; sent back with a transaction.
 pub(super) const READ: HeaderName = HeaderName::from_static("strandline-read");
-/// What a read saw at a key; given back with a put it replaces that, and nothing else.
+/// What a read saw at a key; given back with a put or a delete that goes, and nothing else.
 pub(super) const CONTEXT: HeaderName = HeaderName::from_static("strandline-context");
 
 /// The daemon behind the routes.
@@ -73,17 +73,29 @@ impl At {
     }
 }
 
-/// The context of a put, if it has one.
+/// The context of a put or a delete, if it has one.
 pub(super) fn context(headers: &HeaderMap) -> Answer<Option<Context>> {
     let Some(value) = headers.get(CONTEXT) else { return Ok(None) };
     let bytes = data_encoding::BASE64URL_NOPAD.decode(value.as_bytes()).ok();
     let seen = bytes.and_then(|bytes| Context::decode(&bytes).ok());
     seen.map(Some).ok_or_else(|| {
-        Problem::new(StatusCode::BAD_REQUEST, "bad-context", "the context is not one that a read returned")
-            .cure(
-                "give it as a read did: strandline get SPACE/COLL KEY --all, or Strandline-Context over HTTP",
-            )
+        bad_context("the context is not one that a read returned").cure(
+            "give it as a read did: strandline get SPACE/COLL KEY --all, or Strandline-Context over HTTP",
+        )
     })
+}
+
+/// Refuses a context where it would mean nothing: what went unheard would take away more than its sender saw.
+pub(super) fn no_context(headers: &HeaderMap) -> Answer<()> {
+    match headers.contains_key(CONTEXT) {
+        false => Ok(()),
+        true => Err(bad_context("only a put and a delete of one key take a context")
+            .cure("leave Strandline-Context away, or put or delete the key")),
+    }
+}
+
+fn bad_context(detail: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-context", detail)
 }
 
 /// How a read returns it.

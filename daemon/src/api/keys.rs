@@ -7,7 +7,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use crdt::view::lww::Live;
-use crdt::view::mv::Context;
 use crdt::view::{Manner, copies};
 use crdt::{CollId, Policy};
 use disk::RealDisk;
@@ -22,7 +21,7 @@ use crate::document;
 use crate::reads::Read;
 use crate::slot::Level;
 use crate::space::{Done, Space};
-use crate::verbs::{Verb, carry_out};
+use crate::verbs::{Verb, carry_out, seen};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -77,7 +76,8 @@ pub(super) async fn put(keyed: Keyed, headers: HeaderMap, body: Bytes) -> Answer
 
 pub(super) async fn delete(keyed: Keyed, headers: HeaderMap) -> Answer<Response> {
     let (at, key, query) = keyed.find().await?;
-    write(&at, key, Verb::Delete, &query, &headers).await
+    let verb = answer::context(&headers)?.map_or(Verb::Delete, Verb::DeleteSeen);
+    write(&at, key, verb, &query, &headers).await
 }
 
 pub(super) async fn write(
@@ -143,9 +143,8 @@ pub(super) async fn get(keyed: Keyed, headers: HeaderMap) -> Answer<Response> {
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.starts_with("application/json"));
-    let context = matches!(manner.policy, Policy::Lww | Policy::Mv | Policy::Copies).then(|| {
-        answer::context_text(&Context::of(&[std::slice::from_ref(&found.latest), &found.losers].concat()))
-    });
+    let is_register = matches!(manner.policy, Policy::Lww | Policy::Mv | Policy::Copies);
+    let context = is_register.then(|| answer::context_text(&seen(&found)));
     let header = context.as_deref().map(|text| HeaderValue::from_str(text).expect("base64 is header text"));
     let mut response = if query.all || is_json {
         let entry = entry(&at.snapshot, found, Shape::of(query.all, false))?;

@@ -17,6 +17,7 @@ use crate::keytext::Key;
 use crate::verbs::{Verb, delete_range};
 
 pub(super) async fn patch(keyed: Keyed, headers: HeaderMap, body: Bytes) -> Answer<Response> {
+    answer::no_context(&headers)?;
     let (at, key, query) = keyed.find().await?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let verb = match kind.split(';').next().unwrap_or_default().trim() {
@@ -32,6 +33,7 @@ pub(super) async fn patch(keyed: Keyed, headers: HeaderMap, body: Bytes) -> Answ
 }
 
 pub(super) async fn act(keyed: Keyed, headers: HeaderMap, body: Bytes) -> Answer<Response> {
+    answer::no_context(&headers)?;
     let (at, key, query) = keyed.find().await?;
     let verb = match answer::json(&body)? {
         KeyVerb::Increment(by) => Verb::Increment(by),
@@ -48,7 +50,9 @@ pub(super) async fn delete_all(
     State(here): Here,
     Path((space, coll)): Path<(String, String)>,
     Query(query): Query<ScanQuery>,
+    headers: HeaderMap,
 ) -> Answer<Response> {
+    answer::no_context(&headers)?;
     if query.prefix.is_none() {
         return Err(Problem::usage("a delete of many keys names their prefix")
             .cure("?prefix=TEXT; the empty prefix is every key"));

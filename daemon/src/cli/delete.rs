@@ -16,6 +16,7 @@ What another device writes meanwhile stays: a delete takes away what is known he
 
 Example:
   strandline delete telemetry/notes greeting
+  strandline delete telemetry/notes lunch --context $CONTEXT
   strandline delete telemetry/notes --prefix drafts/")]
 pub(crate) struct DeleteArguments {
     /// SPACE/COLLECTION
@@ -28,6 +29,10 @@ pub(crate) struct DeleteArguments {
     /// Every key that begins with this, in one step
     #[arg(long, value_name = "PREFIX", conflicts_with_all = ["key", "wait"])]
     prefix: Option<String>,
+
+    /// Take away exactly what a read saw, by the context that `get --all` or `get --json` printed
+    #[arg(long, value_name = "CONTEXT", conflicts_with = "prefix")]
+    context: Option<String>,
 
     #[command(flatten)]
     form: KeyForm,
@@ -52,9 +57,13 @@ pub(crate) async fn run(global: &Global, arguments: &DeleteArguments) -> Result<
     };
     arguments.wait.add_to(&mut query);
     let path = format!("{}{}", target.key_path(key), query.as_str());
-    let written: Written = client.json(Method::DELETE, &path, Body::Empty).await?;
+    let (body, what) = match &arguments.context {
+        Some(context) => (Body::Nothing { context: context.clone() }, "what was seen of "),
+        None => (Body::Empty, ""),
+    };
+    let written: Written = client.json(Method::DELETE, &path, body).await?;
     if global.json {
         return print_json(&written);
     }
-    print_line(&format!("deleted {target} {key}"))
+    print_line(&format!("deleted {what}{target} {key}"))
 }

@@ -1,5 +1,6 @@
 //! One collection: values by key, and the verbs of its policy.
 
+use crdt::view::mv::Context;
 use crdt::{CollId, Dot, Element};
 use replica::{KeyRange, Order};
 
@@ -7,7 +8,7 @@ use super::{Error, Space};
 use crate::keytext::Key;
 use crate::slot;
 use crate::space::Condition;
-use crate::verbs::{Verb, carry_out};
+use crate::verbs::{Verb, carry_out, seen};
 
 /// One ordered map of a [`Space`].
 #[derive(Clone)]
@@ -27,9 +28,23 @@ impl Collection {
         self.write(key, Verb::Put(value.as_ref().to_vec()))
     }
 
+    /// Sets the value at a key in place of what a [`Collection::read`] saw there, and of nothing else.
+    pub fn put_seen(&self, key: &str, value: impl AsRef<[u8]>, seen: &Context) -> Result<Dot, Error> {
+        self.write(key, Verb::PutSeen(value.as_ref().to_vec(), seen.clone()))
+    }
+
     /// Takes the value at a key away, durably; whether there was one.
     pub fn delete(&self, key: &str) -> Result<bool, Error> {
-        match self.write(key, Verb::Delete) {
+        self.take_away(key, Verb::Delete)
+    }
+
+    /// Takes away what a [`Collection::read`] saw at a key, and nothing else; whether anything was there.
+    pub fn delete_seen(&self, key: &str, seen: &Context) -> Result<bool, Error> {
+        self.take_away(key, Verb::DeleteSeen(seen.clone()))
+    }
+
+    fn take_away(&self, key: &str, verb: Verb) -> Result<bool, Error> {
+        match self.write(key, verb) {
             Ok(_) => Ok(true),
             Err(Error::Space(slot::Error::NoKey)) => Ok(false),
             Err(error) => Err(error),
@@ -58,9 +73,21 @@ impl Collection {
 
     /// What a key reads as, by the policy of the collection.
     pub fn value(&self, key: &str) -> Result<Option<replica::Value>, Error> {
+        Ok(self.entry(key)?.map(|entry| entry.value))
+    }
+
+    /// What a key of a register reads as, and what to say when writing in its place.
+    pub fn read(&self, key: &str) -> Result<Option<(replica::Value, Context)>, Error> {
+        Ok(self.entry(key)?.map(|entry| {
+            let seen = seen(&entry);
+            (entry.value, seen)
+        }))
+    }
+
+    fn entry(&self, key: &str) -> Result<Option<replica::Entry>, Error> {
         let snapshot = self.space.snapshot()?;
         let manner = snapshot.manner(self.id)?.unwrap_or_default();
-        Ok(snapshot.entry(self.id, manner, &Key::plain(key).0)?.map(|entry| entry.value))
+        Ok(snapshot.entry(self.id, manner, &Key::plain(key).0)?)
     }
 
     fn write(&self, key: &str, verb: Verb) -> Result<Dot, Error> {

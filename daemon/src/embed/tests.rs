@@ -3,6 +3,7 @@
 use super::*;
 use crate::keytext::Key;
 use crate::scratch::Scratch;
+use crdt::view::mv::Context;
 
 #[test]
 fn a_program_writes_reads_and_finds_it_again() {
@@ -96,7 +97,7 @@ fn one_directory_has_one_owner() {
 /// Two values of one key that had not seen each other.
 fn apart(collection: &Collection, key: &str) {
     for value in ["eco", "sport"] {
-        let seen = crdt::view::mv::Context::default();
+        let seen = Context::default();
         collection.carry_out(key, crate::verbs::Verb::PutSeen(value.into(), seen)).unwrap();
     }
 }
@@ -108,6 +109,32 @@ fn until(space: &Space, outcome: &'static str, count: u64) {
         assert!(begun.elapsed().as_secs() < 60, "{outcome}: {:?}", space.conflict_outcomes());
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+}
+
+#[test]
+fn what_a_read_saw_is_replaced_or_taken_away_and_nothing_else() {
+    let data = Scratch::new("embed-context");
+    let replica = Replica::open(data.path()).unwrap();
+    let modes = replica.space("mine").unwrap().collection_of("modes", Policy::Mv).unwrap();
+    let shown = || modes.value("k").unwrap().map(|value| format!("{value:?}"));
+    let many = |values: &[&str]| {
+        let values = values.iter().map(|value| value.as_bytes().to_vec()).collect();
+        Some(format!("{:?}", replica::Value::Many(values)))
+    };
+    assert!(modes.read("k").unwrap().is_none());
+    apart(&modes, "k");
+    let (_, old) = modes.read("k").unwrap().expect("two values");
+    modes.put_seen("k", "third", &Context::default()).unwrap();
+    assert!(modes.delete_seen("k", &old).unwrap());
+    assert_eq!(shown(), many(&["third"]));
+    // Nothing that it names is there any more.
+    assert!(modes.delete_seen("k", &old).unwrap());
+    assert_eq!(shown(), many(&["third"]));
+    let (_, seen) = modes.read("k").unwrap().expect("a value");
+    modes.put_seen("k", "fourth", &seen).unwrap();
+    assert_eq!(shown(), many(&["fourth"]));
+    assert!(modes.delete("k").unwrap());
+    assert!(!modes.delete_seen("k", &seen).unwrap(), "there is nothing at all");
 }
 
 #[test]
@@ -218,7 +245,7 @@ fn a_resolver_looks_at_what_changes_and_not_at_what_is_open() {
     for value in ["eco", "sport"] {
         let mut transaction = space.begin().unwrap();
         for number in 0..OPEN {
-            let verb = crate::verbs::Verb::PutSeen(value.into(), crdt::view::mv::Context::default());
+            let verb = crate::verbs::Verb::PutSeen(value.into(), Context::default());
             transaction.carry_out(&modes, &format!("left-{number}"), &verb).unwrap();
         }
         transaction.commit().unwrap();

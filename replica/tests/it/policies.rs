@@ -140,12 +140,59 @@ fn delete_of_an_mv_key_leaves_what_came_after_its_transaction_began() {
 }
 
 #[test]
+fn a_delete_with_a_context_takes_away_what_was_seen_and_nothing_else() {
+    for policy in [Policy::Lww, Policy::Mv, Policy::Copies] {
+        let mut two = Two::new(policy);
+        let coll = two.coll;
+        write(&mut two.a, |tx| tx.put(coll, &key("k"), b"seen")).unwrap();
+        two.meet();
+        let old = Context::of(&two.a.snapshot().live(coll, &key("k")).unwrap());
+        write(&mut two.b, |tx| tx.put_seen(coll, &key("k"), b"unseen", Context::default())).unwrap();
+        two.meet();
+        write(&mut two.a, |tx| tx.delete_seen(coll, &key("k"), old.clone())).unwrap();
+        two.meet();
+        let left = two.b.snapshot().live(coll, &key("k")).unwrap();
+        assert_eq!(left.len(), 1, "{policy:?}: {left:?}");
+        write(&mut two.b, |tx| tx.delete_seen(coll, &key("k"), old.clone())).unwrap();
+        write(&mut two.b, |tx| tx.put(coll, &key("k"), b"newer")).unwrap();
+        two.meet();
+        write(&mut two.a, |tx| tx.delete_seen(coll, &key("k"), Context::of(&left))).unwrap();
+        two.meet();
+        assert_eq!(two.b.snapshot().live(coll, &key("k")).unwrap().len(), 1, "{policy:?}");
+    }
+    for policy in [Policy::Map, Policy::OrSet, Policy::GCounter] {
+        let mut two = Two::new(policy);
+        let coll = two.coll;
+        let refused = write(&mut two.a, |tx| tx.delete_seen(coll, &key("k"), Context::default()));
+        assert!(matches!(refused, Err(CommitError::WrongVerb { .. })), "{policy:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_copy_goes_by_its_name_where_the_context_names_it() {
+    let mut two = Two::new(Policy::Copies);
+    let coll = two.coll;
+    write(&mut two.a, |tx| tx.put(coll, &key("k"), b"a")).unwrap();
+    write(&mut two.b, |tx| tx.put(coll, &key("k"), b"b")).unwrap();
+    two.meet();
+    let live = two.a.snapshot().live(coll, &key("k")).unwrap();
+    let copies = crdt::view::copies::copies(&key("k"), &live).unwrap();
+    let winner = live.iter().find(|live| live.dot != copies[0].live.dot).cloned().unwrap();
+    for (seen, left) in [(winner, 2), (copies[0].live.clone(), 1)] {
+        write(&mut two.a, |tx| tx.delete_seen(coll, &copies[0].key, Context::of(&[seen]))).unwrap();
+        assert_eq!(two.a.snapshot().live(coll, &key("k")).unwrap().len(), left);
+    }
+}
+
+#[test]
 fn mv_refuses_a_context_that_is_ahead_of_the_replica() {
     let mut two = Two::new(Policy::Mv);
     let coll = two.coll;
     let ahead = write(&mut two.a, |tx| tx.put(coll, &key("k"), b"a")).unwrap();
     let seen = Context::of(&two.a.snapshot().live(coll, &key("k")).unwrap());
-    let refused = write(&mut two.b, |tx| tx.put_seen(coll, &key("k"), b"b", seen));
+    let refused = write(&mut two.b, |tx| tx.put_seen(coll, &key("k"), b"b", seen.clone()));
+    assert!(matches!(refused, Err(CommitError::NotSeen { dot }) if dot == ahead.dot));
+    let refused = write(&mut two.b, |tx| tx.delete_seen(coll, &key("k"), seen));
     assert!(matches!(refused, Err(CommitError::NotSeen { dot }) if dot == ahead.dot));
 }
 
