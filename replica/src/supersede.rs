@@ -125,6 +125,13 @@ impl<D: Disk> Replica<D> {
         let context = match scope {
             Scope::AsConfigured => return Ok(supersedes_put(live, new.losers, new.hlc, new.dot)),
             Scope::Resolved => return Ok(supersedes_delete(live)),
+            Scope::Beside(gone) => {
+                let mut dots = supersedes_put(live, new.losers, new.hlc, new.dot);
+                dots.extend(live.iter().map(|live| live.dot).filter(|dot| gone.contains(dot)));
+                dots.sort_unstable();
+                dots.dedup();
+                return Ok(dots);
+            }
             Scope::Saw(context) => context,
         };
         self.check_seen(context)?;

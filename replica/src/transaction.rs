@@ -62,6 +62,8 @@ pub(crate) enum Scope {
     Resolved,
     /// Superseded as far as its writer saw them.
     Saw(Context),
+    /// As the collection says, and these go: the transaction deletes copies of the key, too.
+    Beside(BTreeSet<Dot>),
 }
 
 /// What a transaction looked at: points, and ranges with their gaps, as physical keys without dots.
@@ -158,7 +160,7 @@ impl<D: Disk> Transaction<D> {
     pub fn put(&mut self, coll: CollId, key: &[u8], value: &[u8]) -> Result<(), CommitError> {
         let scope = match self.check_put(coll, key, "put")? {
             Some(Policy::Mv) => Scope::Saw(Context::of(&self.snapshot.live(coll, key)?)),
-            _ => Scope::AsConfigured,
+            _ => self.discarded(coll, key).cloned().map_or(Scope::AsConfigured, Scope::Beside),
         };
         self.write(coll, key, value, scope)
     }
@@ -239,6 +241,14 @@ impl<D: Disk> Transaction<D> {
             self.policies.clear();
         }
         self.writes.insert((coll, key.to_vec()), write);
+    }
+
+    /// The writes alive at a key that go, whatever else becomes of it.
+    pub(crate) fn discarded(&self, coll: CollId, key: &[u8]) -> Option<&BTreeSet<Dot>> {
+        match self.writes.get(&(coll, key.to_vec())) {
+            Some(Write::Discard(dots) | Write::Put(_, Scope::Beside(dots))) => Some(dots),
+            _ => None,
+        }
     }
 
     fn payload(&mut self, value: &[u8]) -> Payload {

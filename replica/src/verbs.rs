@@ -46,6 +46,7 @@ impl<D: Disk> Transaction<D> {
         seen: Context,
     ) -> Result<(), CommitError> {
         self.check_put(coll, key, "put with a context")?;
+        let seen = self.discarded(coll, key).map_or(seen.clone(), |dots| seen.and(dots));
         self.write(coll, key, value, Scope::Saw(seen))
     }
 
@@ -56,7 +57,10 @@ impl<D: Disk> Transaction<D> {
             None | Some(Policy::Lww | Policy::Mv) => self.set(coll, key, Write::DeleteSeen(seen)),
             Some(Policy::Copies) => match original(key) {
                 Some(original) => self.discard_copy(coll, &original, key, Some(&seen))?,
-                None => self.set(coll, key, Write::DeleteSeen(seen)),
+                None => {
+                    let seen = self.discarded(coll, key).map_or(seen.clone(), |dots| seen.and(dots));
+                    self.set(coll, key, Write::DeleteSeen(seen));
+                }
             },
             policy => return Err(refused(policy, "delete with a context")),
         }
@@ -284,9 +288,21 @@ impl<D: Disk> Transaction<D> {
         let live = [vec![read.winner], read.losers].concat();
         let named = copies(original, &live).map_err(|_| CommitError::BadKey)?;
         let dots = named.iter().filter(|named| named.key == copy).map(|named| named.live.dot);
+        let dots = dots.filter(|dot| seen.is_none_or(|seen| seen.dots().contains(dot)));
         let dots: BTreeSet<Dot> =
-            dots.filter(|dot| seen.is_none_or(|seen| seen.dots().contains(dot))).collect();
-        self.set(coll, original, Write::Discard(dots));
+            self.discarded(coll, original).into_iter().flatten().copied().chain(dots).collect();
+        // What the transaction wants at the key itself stays.
+        let write = match self.writes.get(&(coll, original.to_vec())) {
+            Some(Write::Put(payload, Scope::Saw(seen))) => {
+                Write::Put(payload.clone(), Scope::Saw(seen.and(&dots)))
+            }
+            Some(Write::Put(payload, Scope::Resolved)) => Write::Put(payload.clone(), Scope::Resolved),
+            Some(Write::Put(payload, _)) => Write::Put(payload.clone(), Scope::Beside(dots)),
+            Some(Write::DeleteSeen(seen)) => Write::DeleteSeen(seen.and(&dots)),
+            Some(Write::Delete) => Write::Delete,
+            Some(Write::Discard(_) | Write::Count(_) | Write::Advance(_)) | None => Write::Discard(dots),
+        };
+        self.set(coll, original, write);
         Ok(())
     }
 

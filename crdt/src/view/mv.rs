@@ -1,5 +1,7 @@
 //! All values that nobody has replaced, and what a writer has to have seen to replace them.
 
+use std::collections::BTreeSet;
+
 use crate::codec::{Decoder, Encoder};
 use crate::commit::SUPERSEDES_MAX;
 use crate::error::{Error, Problem};
@@ -17,6 +19,12 @@ impl Context {
         let mut dots: Vec<Dot> = live.iter().map(|live| live.dot).collect();
         dots.sort_unstable();
         Context(dots)
+    }
+
+    /// What a reader of this and of those saw.
+    pub fn and(&self, dots: &BTreeSet<Dot>) -> Context {
+        let all: BTreeSet<Dot> = self.0.iter().chain(dots).copied().collect();
+        Context(all.into_iter().collect())
     }
 
     /// The dots it names, in order.

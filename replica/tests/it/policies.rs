@@ -185,6 +185,45 @@ fn a_copy_goes_by_its_name_where_the_context_names_it() {
 }
 
 #[test]
+fn one_transaction_deletes_copies_and_writes_to_their_key_in_any_order() {
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    enum Step {
+        Put,
+        Gone(usize),
+    }
+    use Step::{Gone, Put};
+    let cases: [(&[Step], &[&[u8]]); 4] = [
+        (&[Gone(0), Gone(1)], &[b"c"]),
+        (&[Put, Gone(0)], &[b"a", b"new"]),
+        (&[Gone(0), Put], &[b"a", b"new"]),
+        (&[Gone(1), Put, Gone(0)], &[b"new"]),
+    ];
+    for (steps, expected) in cases {
+        let mut two = Two::new(Policy::Copies);
+        let coll = two.coll;
+        for value in [b"a", b"b", b"c"] {
+            write(&mut two.a, |tx| tx.put_seen(coll, &key("k"), value, Context::default())).unwrap();
+        }
+        let live = two.a.snapshot().live(coll, &key("k")).unwrap();
+        let copies = crdt::view::copies::copies(&key("k"), &live).unwrap();
+        let names: Vec<Vec<u8>> = copies.into_iter().map(|copy| copy.key).collect();
+        write(&mut two.a, |tx| {
+            steps.iter().try_for_each(|step| match step {
+                Put => tx.put(coll, &key("k"), b"new"),
+                Gone(number) => tx.delete(coll, &names[*number]),
+            })
+        })
+        .unwrap();
+        two.meet();
+        let left = two.b.snapshot().live(coll, &key("k")).unwrap();
+        let mut left: Vec<Vec<u8>> =
+            left.iter().map(|live| two.b.snapshot().value(&live.payload).unwrap()).collect();
+        left.sort();
+        assert_eq!(left, expected, "{steps:?}");
+    }
+}
+
+#[test]
 fn mv_refuses_a_context_that_is_ahead_of_the_replica() {
     let mut two = Two::new(Policy::Mv);
     let coll = two.coll;
