@@ -1,6 +1,8 @@
 //! HTTP over the daemon's Unix socket: one connection, one request at a time.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -19,6 +21,12 @@ use crate::cli::failure::{
 
 /// Largest body read whole: a value or an answer, never a stream of rows.
 const BODY_LEN_MAX: usize = 64 << 20;
+
+/// What is asked may take as long as it takes, but after this long without an answer it is worth asking whether anybody is there.
+const SILENT_MAX: Duration = Duration::from_secs(5);
+
+/// A daemon under any load says within this time that it is there.
+const ALIVE_MAX: Duration = Duration::from_secs(10);
 
 /// A conversation with the daemon that owns a data directory.
 pub(crate) struct Client {
@@ -62,14 +70,24 @@ impl Client {
         let request = request
             .body(Full::new(body.into_bytes()))
             .map_err(|error| Failure::usage(format!("cannot ask for {path}: {error}")))?;
-        self.sender.ready().await.map_err(|error| lost(&error))?;
-        let response = self.sender.send_request(request).await.map_err(|error| lost(&error))?;
+        let response = self.answer(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status();
         let body = read_all(response).await?;
         Err(refusal(status, &body))
+    }
+
+    /// Waits for an answer while the daemon lives: one that takes connections and answers nobody would be waited for for ever.
+    async fn answer(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+        let mut answer = pin!(exchange(&mut self.sender, request));
+        loop {
+            match tokio::time::timeout(SILENT_MAX, &mut answer).await {
+                Ok(answered) => return answered,
+                Err(_) => is_alive(&self.data).await?,
+            }
+        }
     }
 
     /// A JSON answer to a request without a body.
@@ -214,6 +232,32 @@ pub(crate) fn encode(text: &str) -> String {
         }
     }
     encoded
+}
+
+async fn exchange(
+    sender: &mut SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, Failure> {
+    sender.ready().await.map_err(|error| lost(&error))?;
+    sender.send_request(request).await.map_err(|error| lost(&error))
+}
+
+/// Asks the daemon, beside all else that it does, for what needs nothing of its spaces.
+async fn is_alive(data: &Path) -> Result<(), Failure> {
+    let asked = async {
+        let request = Request::get("/").header(hyper::header::HOST, "strandline").body(Full::default());
+        let mut beside = Client::connect(data).await?;
+        exchange(&mut beside.sender, request.expect("its parts are constants")).await.map(drop)
+    };
+    let alive = tokio::time::timeout(ALIVE_MAX, asked).await;
+    alive.unwrap_or_else(|_| {
+        let waited = (SILENT_MAX + ALIVE_MAX).as_secs();
+        let what = format!(
+            "what serves {} takes connections and answers nothing, for {waited} s now",
+            data.display()
+        );
+        Err(Failure::unavailable(what).cure("strandline doctor"))
+    })
 }
 
 fn no_daemon(data: &Path, error: &std::io::Error) -> Failure {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use serde_json::Value;
 
-use super::harness::{Daemon, Place, append, home, ok, run};
+use super::harness::{Daemon, PATIENCE, Place, append, fails, home, ok, run};
 
 /// What was found, with the exit code.
 fn findings(data: &Path) -> (Option<i32>, Vec<Value>) {
@@ -110,6 +111,45 @@ fn the_doctor_finds_what_keeps_a_daemon_from_starting() {
     assert_eq!(findings(home.data()).0, Some(5));
     home.start();
     home.ok(&["doctor"]);
+}
+
+#[test]
+fn a_socket_that_answers_nothing_is_waited_for_a_while_and_no_longer() {
+    let place = Place::new("doctor-silent");
+    let home = stopped(&place);
+    let data = home.data();
+    let lock = File::open(data.join("LOCK")).expect("it is there after a first start");
+    lock.lock().expect("nobody has it");
+    // Connections wait in the queue of a listener that nobody asks for them.
+    let silent = UnixListener::bind(data.join("strandline.sock")).expect("nobody serves");
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let held = trouble(data, 5, "daemon");
+            says(&held, "answers nothing on the socket");
+            assert!(held["cure"].as_str().expect("text").contains("fuser "), "{held}");
+        });
+        for command in [
+            &["status"][..],
+            &["put", "telemetry/readings", "k", "v"],
+            &["get", "telemetry/readings", "k"],
+            &["scan", "telemetry/readings"],
+            &["watch", "telemetry"],
+            &["conflicts"],
+            &["verify"],
+            &["space", "list"],
+            &["peer", "pause", "--all"],
+            &["dev", "up", "telemetry/readings"],
+        ] {
+            scope.spawn(move || {
+                let error = fails(data, 5, command);
+                assert!(error["message"].as_str().expect("text").contains("answers nothing"), "{error}");
+                assert!(error["cure"].as_str().expect("a cure").ends_with(" doctor"), "{error}");
+            });
+        }
+    });
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+    drop(silent);
 }
 
 #[test]
