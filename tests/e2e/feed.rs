@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crdt::key::{self, Element};
@@ -12,7 +13,7 @@ use replica::{Limits, Mode, OpenOptions, Replica};
 use serde_json::{Value, json};
 use strandline::identity::Identity;
 
-use super::harness::{Daemon, PROGRAM, Place, agree, home, joined, until};
+use super::harness::{Daemon, PATIENCE, PROGRAM, Place, agree, home, joined, until};
 use super::http::Connection;
 
 const CHANGES: &str = "/v1/spaces/telemetry/changes";
@@ -106,10 +107,10 @@ fn a_write_of_another_device_that_means_nothing_is_told_as_ignored_and_shown_now
 }
 
 /// `watch` of a daemon, from a cursor on.
-struct Watcher(Child, std::io::Lines<BufReader<std::process::ChildStdout>>);
+pub(crate) struct Watcher(Child, Receiver<String>);
 
 impl Watcher {
-    fn new(daemon: &Daemon, from: &str) -> Watcher {
+    pub(crate) fn new(daemon: &Daemon, from: &str) -> Watcher {
         let mut child = Command::new(PROGRAM)
             .arg("--data")
             .arg(daemon.data())
@@ -118,11 +119,16 @@ impl Watcher {
             .spawn()
             .expect("the program starts");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        Watcher(child, lines)
+        let (tell, told) = mpsc::channel();
+        // It ends with the child, or once nobody listens any more.
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        Watcher(child, told)
     }
 
-    fn next(&mut self) -> Value {
-        let line = self.1.next().expect("the feed goes on").expect("a line");
+    /// The next event; whoever is told nothing fails, and does not wait for ever.
+    #[track_caller]
+    pub(crate) fn next(&self) -> Value {
+        let line = self.1.recv_timeout(PATIENCE).expect("the feed goes on");
         serde_json::from_str(&line).expect("an event")
     }
 }
@@ -146,7 +152,7 @@ fn keys_that_changed_without_a_commit_are_told_to_who_follows_and_the_cursor_goe
     agree(&[&home, &device]);
     let start =
         told(&device, "oldest").last().expect("the mark")["cursor"].as_str().expect("text").to_string();
-    let mut watcher = Watcher::new(&device, &start);
+    let watcher = Watcher::new(&device, &start);
     let data = device.data().to_path_buf();
     let path = format!("{CHANGES}?from={start}&follow=true");
     let browser = std::thread::spawn(move || {

@@ -1,9 +1,7 @@
 //! The change feed, transactions over HTTP, the story of a key, and the doctor, as a program and a person meet them.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-
-use super::harness::{Daemon, PROGRAM, Place, agree, home, joined};
+use super::feed::Watcher;
+use super::harness::{Daemon, Place, agree, home, joined};
 use super::http::Connection;
 use serde_json::{Value, json};
 
@@ -22,15 +20,6 @@ fn changes(events: &[Value]) -> Vec<(String, String)> {
 
 fn cursor(events: &[Value]) -> &str {
     events.last().expect("an event")["cursor"].as_str().expect("a cursor")
-}
-
-struct Watcher(Child);
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.0.kill().expect("our child can be killed");
-        self.0.wait().expect("our child can be waited for");
-    }
 }
 
 #[test]
@@ -86,32 +75,20 @@ fn who_follows_is_told_at_once_and_told_of_conflicts() {
     let device = joined(&place, "device", &home);
     agree(&[&home, &device]);
     let start = told_header(&home);
-    let child = Command::new(PROGRAM)
-        .arg("--data")
-        .arg(home.data())
-        .args(["watch", "telemetry", "--json", "--from", &start])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut watcher = Watcher(child);
-    let mut lines = BufReader::new(watcher.0.stdout.take().expect("piped")).lines();
-    let mut event = || -> Value {
-        let line = lines.next().expect("the feed goes on").expect("a line");
-        serde_json::from_str(&line).expect("an event")
-    };
+    let watcher = Watcher::new(&home, &start);
     home.ok(&["put", "telemetry/readings", "first", "1"]);
-    assert_eq!(event()["data"]["changes"][0]["key"], "first");
+    assert_eq!(watcher.next()["data"]["changes"][0]["key"], "first");
     device.ok(&["put", "telemetry/readings", "from", "afar"]);
-    assert_eq!(event()["data"]["changes"][0]["value"], "afar");
+    assert_eq!(watcher.next()["data"]["changes"][0]["value"], "afar");
 
     device.ok(&["peer", "pause", "--all"]);
     home.ok(&["put", "telemetry/readings", "k", "here"]);
     device.ok(&["put", "telemetry/readings", "k", "there"]);
-    assert_eq!(event()["data"]["changes"][0]["conflict"], Value::Null);
+    assert_eq!(watcher.next()["data"]["changes"][0]["conflict"], Value::Null);
     device.ok(&["peer", "resume", "--all"]);
-    let conflict = event()["data"]["changes"][0]["conflict"].clone();
+    let conflict = watcher.next()["data"]["changes"][0]["conflict"].clone();
     home.ok(&["discard", conflict.as_str().expect("the write that comes to another one says so")]);
-    assert_eq!(event()["data"]["changes"][0]["op"], "discard");
+    assert_eq!(watcher.next()["data"]["changes"][0]["op"], "discard");
 
     let asked = std::time::Instant::now();
     assert_eq!(home.stop().0, Some(0));
