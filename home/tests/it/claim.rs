@@ -3,7 +3,7 @@
 use crdt::DeviceKey;
 use home::{Admission, Duty, Error, Home, HomeOptions, Members, Refused};
 
-use crate::world::{EXPORTER, NOW, Owner, fingerprint, meet, open_home, request, seed};
+use crate::world::{Device, EXPORTER, NOW, Owner, fingerprint, meet, open_home, request, seed};
 
 #[test]
 fn a_copied_home_signs_and_admits_nothing_until_it_is_claimed() {
@@ -48,8 +48,7 @@ fn a_claimed_backup_signs_nothing_before_a_member_has_said_which_version_it_has(
     device.put(NOW, "before", "1");
     meet(NOW, &mut device, &mut owner.device);
     owner.batch(NOW).unwrap();
-    let mut backup =
-        crate::world::Device::open("owner", owner.device.disk.copy(), owner.device.key.clone(), 7);
+    let mut backup = Device::open("owner", owner.device.disk.copy(), owner.device.key.clone(), 7);
     device.put(NOW, "lost", "1");
     meet(NOW, &mut device, &mut owner.device);
     owner.batch(NOW).unwrap();
@@ -85,17 +84,22 @@ fn a_claimed_backup_signs_nothing_before_a_member_has_said_which_version_it_has(
     );
 }
 
+/// A copy of the owner's folder that somebody says is the one, though members may be ahead of it.
+fn claimed_backup(owner: &mut Owner) -> (Device, Home) {
+    let mut backup = Device::open("owner", owner.device.disk.copy(), owner.device.key.clone(), 7);
+    let mut home = open_home(&mut backup, fingerprint("restored"), &mut owner.registry);
+    home.claim(&mut backup.replica, NOW, Members::MayBeAhead).unwrap();
+    (backup, home)
+}
+
 #[test]
 fn a_claimed_backup_waits_for_a_member_that_has_something_unless_all_have_lost_everything() {
     let mut owner = Owner::found();
     let (phone, laptop) = (owner.join("phone"), owner.join("laptop"));
-    let mut backup =
-        crate::world::Device::open("owner", owner.device.disk.copy(), owner.device.key.clone(), 7);
-    let mut home = open_home(&mut backup, fingerprint("restored"), &mut owner.registry);
-    home.claim(&mut backup.replica, NOW, Members::MayBeAhead).unwrap();
+    let (mut backup, mut home) = claimed_backup(&mut owner);
     backup.put(NOW, "after", "1");
 
-    let nothing = crate::world::Device::stranger("laptop", backup.replica.genesis()).replica.base().clone();
+    let nothing = Device::stranger("laptop", backup.replica.genesis()).replica.base().clone();
     let somebody = DeviceKey::from_seed(seed("somebody")).id();
     for said_by in [laptop.key.id(), laptop.key.id(), somebody] {
         home.hear(&backup.replica, &said_by, &nothing);
@@ -110,10 +114,7 @@ fn a_claimed_backup_waits_for_a_member_that_has_something_unless_all_have_lost_e
 fn a_claimed_backup_waits_for_nobody_once_all_that_it_waited_for_were_taken_out() {
     let mut owner = Owner::found();
     let (phone, laptop) = (owner.join("phone"), owner.join("laptop"));
-    let mut backup =
-        crate::world::Device::open("owner", owner.device.disk.copy(), owner.device.key.clone(), 7);
-    let mut home = open_home(&mut backup, fingerprint("restored"), &mut owner.registry);
-    home.claim(&mut backup.replica, NOW, Members::MayBeAhead).unwrap();
+    let (mut backup, mut home) = claimed_backup(&mut owner);
 
     home.revoke(&mut backup.replica, NOW, &phone.key.id()).unwrap();
     assert!(home.is_unheard(), "the laptop may be ahead");
