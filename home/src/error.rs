@@ -91,7 +91,7 @@ pub enum Error {
         version: u64,
     },
     /// Another home moved the space on, or this one was restored: meet who has that Handle, and adopt it.
-    #[error("version {version} is out, and not all that it covers is here", version = .handle.version)]
+    #[error("version {version} is out, and not all that it covers is here: meet who has it, or claim the space again", version = .handle.version)]
     Behind {
         /// What the registry or a device holds.
         handle: Box<Handle>,

@@ -174,6 +174,8 @@ impl Home {
             return Err(Error::OffDuty { duty: self.duty });
         }
         let has_others = !others(replica)?.is_empty();
+        // What was said before may have been lost since, by the one who said it. Whoever has it says it again.
+        self.ahead = None;
         self.empty.clear();
         self.is_unheard = members == Members::MayBeAhead && has_others;
         // With the claim or before it.

@@ -63,22 +63,28 @@ impl<D: Disk> Replica<D> {
         self.ring = ring;
         // The base moves only while pending, visible and flushed are one: else a crash would split them.
         self.flush()?;
-        if self.is_damaged() {
-            // What it is computed from may not be whole: what is not is fetched with it.
-            return self.adopt_fetched(now, offer.handle);
-        }
         let handle = offer.handle.clone();
-        let computed = match self.covered(&offer) {
-            Ok(Some(covered)) => self.adopt_computed(now, offer.handle, covered),
-            Ok(None) => self.adopt_fetched(now, offer.handle),
-            Err(error) => Err(error),
-        };
-        match computed {
-            Err(error) if error.is_damage() && !self.is_stopped && handle.version > self.base().version => {
-                self.adopt_fetched(now, handle)
-            }
-            computed => computed,
+        if self.is_waiting_to_adopt(&handle) {
+            return Ok(Adoption::Fetch(Vec::new()));
         }
+        if !self.is_damaged() {
+            let computed = match self.covered(&offer) {
+                Ok(Some(covered)) => self.adopt_computed(now, offer.handle, covered),
+                Ok(None) => self.adopt_fetched(now, offer.handle),
+                Err(error) => Err(error),
+            };
+            match computed {
+                Err(error) if self.is_only_damage(&error, &handle) => {}
+                computed => return computed,
+            }
+        }
+        // What it is computed from may not be whole: what is not is fetched with it.
+        self.adopt_fetched(now, handle)
+    }
+
+    /// Whether the Handle was not taken up for damage alone, and may be once that is mended.
+    pub(crate) fn is_only_damage(&self, error: &Error, handle: &Handle) -> bool {
+        error.is_damage() && !self.is_stopped && handle.version > self.base().version
     }
 
     /// A Handle that this replica may adopt: known rules, signed by the ring in force.

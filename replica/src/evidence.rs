@@ -37,6 +37,14 @@ impl<D: Disk> Replica<D> {
             return Ok(());
         }
         let proof = evidence.check(self.space)?;
+        match self.take_proof(now, proof, evidence.clone()) {
+            // To end the session would keep away what mends it.
+            Err(error) if error.is_damage() && !self.is_stopped && self.hear_later(proof, evidence) => Ok(()),
+            taken => taken,
+        }
+    }
+
+    fn take_proof(&mut self, now: Time, proof: Proof, evidence: Arc<Evidence>) -> Result<(), Error> {
         if !self.concerns(&proof)? {
             return Ok(());
         }

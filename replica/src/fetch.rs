@@ -97,9 +97,16 @@ impl<D: Disk> Replica<D> {
             self.fetch = Some(fetch);
             return Ok(Adoption::Fetch(wanted));
         }
-        let Fetch { handle, fresh, .. } = fetch;
-        self.rebuild_fetched(now, handle, fresh)?;
-        Ok(Adoption::Adopted)
+        let Fetch { handle, fresh, .. } = &fetch;
+        match self.rebuild_fetched(now, handle.clone(), fresh.clone()) {
+            Ok(()) => Ok(Adoption::Adopted),
+            Err(error) if self.is_only_damage(&error, handle) => {
+                self.wait_to_adopt(handle);
+                self.fetch = Some(fetch);
+                Ok(Adoption::Fetch(Vec::new()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes up a Handle of which everything was fetched that was not here.
@@ -117,6 +124,8 @@ impl<D: Disk> Replica<D> {
                 return Err(Error::BadNode { hash, reason: "it is not a node of the tree that names it" });
             }
         }
+        // Before anything is written: what it is held against may be damaged.
+        self.check_covers_base(&handle, &fresh)?;
         match self.pending.nodes.is_damaged() {
             true if self.is_inbox_whole() => return self.rebuild_sound(now, handle, fresh),
             // Nobody else has the inbox, so that its pack stays, and what was fetched goes into one beside it.

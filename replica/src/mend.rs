@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use btree::{Fresh, Hash, Kind, Nodes};
-use crdt::{Handle, Time};
+use crdt::{Evidence, Handle, Proof, Proofs, Time};
 use disk::Disk;
 use sync::NodeId;
 
@@ -28,15 +28,19 @@ pub(crate) struct Mending {
     seen: u64,
     /// For which base.
     version: u64,
+    /// What was proven meanwhile and cannot be taken before that: checked, and heard from a peer who tells it once.
+    heard: Proofs,
+    /// A newer Handle that can be held against this base only when that is whole, and how much damage was known then.
+    waiting: Option<(Hash, u64)>,
 }
 
 impl<D: Disk> Replica<D> {
     /// Whether damage was met that [`Replica::mend`] has not looked at, or has everything for.
     pub fn is_mend_due(&self) -> bool {
-        let Mending { fetch, seen, version } = &self.mending;
+        let Mending { fetch, seen, version, .. } = &self.mending;
         let is_overtaken = fetch.is_some() && *version != self.base().version;
         let is_news = !self.is_unread && (*seen != self.pending.nodes.damage_noted() || is_overtaken);
-        is_news || self.is_all_here()
+        is_news || self.is_all_here() || self.is_heard_due()
     }
 
     /// Whether everything has come that was asked for, and has yet to be written.
@@ -48,6 +52,17 @@ impl<D: Disk> Replica<D> {
     /// Whether something at rest is known to be damaged and is not mended.
     pub fn is_damaged(&self) -> bool {
         self.mending.fetch.is_some() || self.pending.nodes.is_damaged()
+    }
+
+    /// Notes that damage alone keeps a Handle from being taken up.
+    pub(crate) fn wait_to_adopt(&mut self, handle: &Handle) {
+        self.mending.waiting = Some((Hash(handle.hash()), self.pending.nodes.damage_noted()));
+    }
+
+    /// Whether it would be in vain to try again: nothing has been mended and nothing else was met.
+    pub(crate) fn is_waiting_to_adopt(&self, handle: &Handle) -> bool {
+        let now = Some((Hash(handle.hash()), self.pending.nodes.damage_noted()));
+        self.is_damaged() && self.mending.waiting == now
     }
 
     /// How much is asked of peers, since it is damaged here.
@@ -62,6 +77,9 @@ impl<D: Disk> Replica<D> {
     /// damaged are errors, and all else goes on.
     pub fn mend(&mut self, now: Time) -> Result<(), Error> {
         self.check_mendable()?;
+        if self.is_heard_due() {
+            return self.take_heard(now);
+        }
         let is_news = self.mending.seen != self.pending.nodes.damage_noted();
         if self.is_unread || (self.is_all_here() && !is_news) {
             // The disk had no room for it.
@@ -74,6 +92,8 @@ impl<D: Disk> Replica<D> {
             // A read that failed once.
             return Ok(());
         }
+        // What is in no pack is found only by going through the trees.
+        self.pending.nodes.suspect();
         self.check_packs();
         self.mending.seen = self.pending.nodes.damage_noted();
         let fresh = was_asked.map_or_else(|| Fresh::new(self.pending.salt), |fetch| fetch.fresh);
@@ -121,7 +141,7 @@ impl<D: Disk> Replica<D> {
     fn ask_for(&mut self, wanted: BTreeSet<NodeId>) {
         let fetch = Fetch { handle: self.base().clone(), fresh: Fresh::new(self.pending.salt), wanted };
         let (seen, version) = (self.pending.nodes.damage_noted(), self.base().version);
-        self.mending = Mending { fetch: Some(fetch), seen, version };
+        self.mending = Mending { fetch: Some(fetch), seen, version, ..Mending::default() };
     }
 
     /// Takes nodes that were asked for since they are damaged here.
@@ -202,6 +222,24 @@ impl<D: Disk> Replica<D> {
             self.mending.fetch = Some(kept);
         }
         mended
+    }
+
+    /// Keeps evidence that only damage keeps from being taken; `false` if there is no room for it.
+    pub(crate) fn hear_later(&mut self, proof: Proof, evidence: Arc<Evidence>) -> bool {
+        self.mending.heard.insert(proof, evidence).is_ok()
+    }
+
+    fn is_heard_due(&self) -> bool {
+        !self.mending.heard.is_empty() && !self.is_damaged()
+    }
+
+    fn take_heard(&mut self, now: Time) -> Result<(), Error> {
+        let heard = std::mem::take(&mut self.mending.heard);
+        let taken = heard.iter().try_for_each(|(_, evidence)| self.take_evidence(now, evidence.clone()));
+        if taken.is_err() {
+            self.mending.heard = heard;
+        }
+        taken
     }
 
     /// Takes up a Handle that is whole with `fresh`, and gives up the packs in which something is damaged: what is whole in

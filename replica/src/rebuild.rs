@@ -75,7 +75,7 @@ impl<D: Disk> Replica<D> {
 
     /// A Handle several versions on does not say what it was made on. One that lacks something the base covers was made
     /// on another history: to take it would lose that, which is no outbox of anybody any more.
-    fn check_covers_base(&self, handle: &Handle, fresh: &Fresh) -> Result<(), Error> {
+    pub(crate) fn check_covers_base(&self, handle: &Handle, fresh: &Fresh) -> Result<(), Error> {
         let base = self.base();
         if base.version == 0 {
             return Ok(());

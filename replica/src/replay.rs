@@ -1,9 +1,9 @@
 //! The log of an open, read again: what lies above the base is the tail, and what lies after the checkpoint is folded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use btree::Kind;
-use crdt::{Commit, Seal, Time, WriterId};
+use btree::{Hash, Kind};
+use crdt::{Commit, Dot, Seal, Time, WriterId};
 use disk::Disk;
 use planted::Bug;
 use wal::Position;
@@ -42,7 +42,19 @@ impl<D: Disk> Replica<D> {
             }
         }
         replay.give_up_unit();
+        self.look_for_values(replay);
         if replay.has_drops { self.find_heads() } else { Ok(()) }
+    }
+
+    /// A pack may have been given up since it was damaged, and with it values of the tail: whether they are in the log is
+    /// looked up by [`Replica::mend`].
+    fn look_for_values(&self, replay: &Replay) {
+        let is_in_tail =
+            |dot: &Dot| self.tail.writer(&dot.writer).is_some_and(|it| it.place(dot.seq).is_some());
+        let is_lost = |(hash, dot): &(Hash, Dot)| self.pending.blob_len(hash).is_none() && is_in_tail(dot);
+        if replay.values.iter().any(is_lost) {
+            self.pending.nodes.suspect();
+        }
     }
 
     /// Finds the batch that was for a manifest that never came, where the log is not replayed yet: the next manifest must not
@@ -183,6 +195,7 @@ impl<D: Disk> Replica<D> {
         } else if self.tail.next_of(&dot.writer).is_none_or(|next| next == dot.seq) {
             self.tail.push(dot, commit.id(), place);
             self.heads.observe(commit);
+            replay.values.extend(commit.body().blobs().iter().map(|blob| (Hash(blob.hash), dot)));
         }
         self.clock.observe(now, commit.header().hlc);
         if place.position < self.manifest.position || replay.is_of_tail {
@@ -222,6 +235,8 @@ pub(crate) struct Replay {
     base: BTreeMap<WriterId, u64>,
     /// Local trees are made anew from the tail, so that nothing is folded onto those there are.
     is_of_tail: bool,
+    /// What the tail names, and which of its commits does.
+    values: BTreeSet<(Hash, Dot)>,
     /// Commits were dropped.
     has_drops: bool,
     /// A batch was met whose manifest never came.

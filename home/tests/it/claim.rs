@@ -111,6 +111,30 @@ fn a_claimed_backup_waits_for_a_member_that_has_something_unless_all_have_lost_e
 }
 
 #[test]
+fn a_version_that_only_a_lost_folder_had_is_waited_for_until_the_home_is_claimed_again() {
+    let mut owner = Owner::found();
+    let phone = owner.join("phone");
+    let (mut backup, mut home) = claimed_backup(&mut owner);
+    let mut registry = home::MemoryRegistry::new();
+    owner.device.put(NOW, "lost", "1");
+    owner.batch(NOW).unwrap();
+    let lost = owner.device.replica.base().clone();
+    home.hear(&backup.replica, &phone.key.id(), &lost);
+    // The phone's folder is lost, and with it all that anybody had of that version.
+    let nothing = Device::stranger("phone", backup.replica.genesis()).replica.base().clone();
+    home.hear(&backup.replica, &phone.key.id(), &nothing);
+    backup.put(NOW, "after", "1");
+    let behind = home.batch(&mut backup.replica, NOW, &mut registry);
+    assert!(matches!(behind, Err(Error::Behind { .. })), "{behind:?}");
+
+    home.claim(&mut backup.replica, NOW, Members::MayBeAhead).unwrap();
+    let unheard = home.batch(&mut backup.replica, NOW, &mut registry);
+    assert!(matches!(unheard, Err(Error::Unheard)), "{unheard:?}");
+    home.hear(&backup.replica, &phone.key.id(), &nothing);
+    assert!(home.batch(&mut backup.replica, NOW, &mut registry).unwrap().is_some());
+}
+
+#[test]
 fn a_claimed_backup_waits_for_nobody_once_all_that_it_waited_for_were_taken_out() {
     let mut owner = Owner::found();
     let (phone, laptop) = (owner.join("phone"), owner.join("laptop"));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crdt::{Evidence, Time, WriterId};
-use disk::{Fault, Faults, MemoryDisk};
+use disk::{Fault, Faults, MemoryDisk, Operation};
 use replica::ItemKind;
 use sync::{Config, Role, Session, Store};
 
@@ -217,6 +217,9 @@ fn proof_and_what_follows_from_it_outlive_a_crash_at_any_moment() {
         let mut other = world.space.open(2, &disk, 40);
         disk.set_faults(Faults::none().nth_call(n, Fault::PowerCut));
         let taken = other.accept_evidence(NOW, evidence.clone());
+        // Where a read failed it is kept for later.
+        let is_kept = taken.is_ok() && other.evidence().against(&writer).is_none();
+        assert!(!is_kept || other.is_mend_due(), "call {n}");
         drop(other);
         let has_fired = disk.faults_fired() > 0;
         disk.set_faults(Faults::none());
@@ -224,13 +227,47 @@ fn proof_and_what_follows_from_it_outlive_a_crash_at_any_moment() {
         let other = world.space.open(2, &disk, 41);
         let is_proven = other.evidence().against(&writer).is_some();
         assert_eq!(other.seen(&writer), if is_proven { 1 } else { 2 }, "call {n}");
-        assert!(is_proven || taken.is_err(), "call {n}: what was answered stays");
+        assert!(is_proven || taken.is_err() || is_kept, "call {n}: what is known stays");
         assert_eq!(other.verify().expect("it reads").problems, [""; 0], "call {n}");
         if !has_fired {
             assert!(n > 5, "it makes many calls, not {n}");
             return;
         }
     }
+}
+
+#[test]
+fn proof_that_a_failed_read_keeps_away_is_taken_once_it_can_be() {
+    let mut world = World::new(&[("a", "together")]);
+    set(&mut world.home, "base", "1");
+    world.space.anchor(NOW, &mut world.home);
+    talk(&mut world.home, &mut world.other);
+    set(&mut world.one, "x", "one");
+    set(&mut world.two, "y", "two");
+    talk(&mut world.two, &mut world.other);
+    world.other.checkpoint(NOW).expect("the disk is good");
+    let writer = world.writer();
+    let evidence = proof(&world, &writer);
+    let mut kept = 0;
+    for n in 0.. {
+        let disk = world.disks[3].copy();
+        let mut other = world.space.open(2, &disk, 40);
+        disk.set_faults(Faults::none().nth(Operation::Read, n, Fault::Error));
+        let taken = other.accept_evidence(NOW, evidence.clone());
+        if disk.faults_fired() == 0 {
+            break;
+        }
+        if taken.is_ok() && other.evidence().against(&writer).is_none() {
+            kept += 1;
+            // It looks whether the read failed for once, and then takes what it kept.
+            while other.is_mend_due() {
+                other.mend(NOW).expect("the disk is good");
+            }
+            assert!(other.evidence().against(&writer).is_some(), "read {n}");
+            assert_eq!(other.seen(&writer), 1, "read {n}");
+        }
+    }
+    assert!(kept > 0, "no read failed of which it depends");
 }
 
 fn proof(world: &World, writer: &WriterId) -> std::sync::Arc<Evidence> {

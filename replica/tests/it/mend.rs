@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use btree::{Hash, Kind, Node};
 use crdt::system;
 use disk::{Disk, Fault, Faults, MemoryDisk, Operation};
 use replica::{Grant, HomeWrite};
-use sync::{Store, StoreError};
+use sync::{Adoption, Store, StoreError};
 
 use crate::space::{
-    Local, NOW, Space, contents, deliver, deliver_handle, deliver_tail, get, remove, roots, set,
-    try_deliver_handle,
+    Local, NOW, Space, contents, deliver, deliver_handle, deliver_tail, get, offer_handle, remove, roots,
+    set, try_deliver_handle,
 };
 
 /// A home and a device at one base with some leaves and a large value, and commits of the device above it. All of the
@@ -115,6 +116,75 @@ fn a_start_that_cannot_read_its_log_forgets_nothing_of_it() {
     assert_eq!(contents(&device), whole);
     assert_eq!(roots(&mut device), roots(&mut home));
     assert_eq!(device.verify().unwrap().problems, [""; 0]);
+}
+
+#[test]
+fn whatever_call_fails_while_a_handle_is_adopted_over_damage_all_of_it_is_healed_after() {
+    let (space, mut home, device, disk) = pair();
+    drop(device);
+    let mut device = space.open(1, &disk, 3);
+    deliver_tail(NOW, &mut device, &mut home);
+    set(&mut home, "k3", "newer");
+    space.anchor(NOW, &mut home);
+    let (whole, older) = (contents(&home), home.base().version - 1);
+    drop(device);
+    let mut held_back = 0;
+    for (n, fault) in (0..).flat_map(|n| [(n, Fault::Error), (n, Fault::PowerCut)]) {
+        let copy = disk.copy();
+        flip(&copy, "40".repeat(100).as_bytes());
+        let mut device = space.open(1, &copy, 4);
+        drop(device.verify());
+        device.mend(NOW).unwrap();
+        copy.set_faults(Faults::none().nth_call(n, fault));
+        drop(try_deliver_handle(&mut home, &mut device));
+        if copy.faults_fired() == 0 {
+            break;
+        }
+        copy.set_faults(Faults::none());
+        if device.is_stopped() || fault == Fault::PowerCut {
+            drop(device);
+            copy.crash();
+            device = space.open(1, &copy, 5);
+        }
+        held_back += u64::from(device.base().version == older);
+        heal(&home, &mut device);
+        if device.is_stopped() {
+            drop(device);
+            device = space.open(1, &copy, 6);
+        }
+        deliver_handle(NOW, &mut home, &mut device);
+        // After a start, damage is not known before it is met.
+        drop(device.verify());
+        heal(&home, &mut device);
+        assert_eq!(contents(&device), whole, "call {n}, {fault:?}");
+        assert_eq!(device.verify().unwrap().problems, [""; 0], "call {n}, {fault:?}");
+    }
+    assert!(held_back > 10, "{held_back} times the base stayed");
+}
+
+#[test]
+fn a_value_above_the_base_that_went_with_a_pack_is_taken_from_the_log() {
+    let (space, mut home, mut device, disk) = pair();
+    // All nodes that lead to it are written again, so that nothing but the value lies in the pack of before.
+    for name in ["above1", "k71", "k8"] {
+        set(&mut device, name, "1");
+    }
+    device.checkpoint(NOW).unwrap();
+    let whole = contents(&device);
+    drop(device);
+    let value = b"y".repeat(6000);
+    let holds = |name: &String| disk.files()[name].windows(value.len()).any(|part| part == value);
+    let names = disk.list("packs").unwrap().into_iter().map(|name| format!("packs/{name}"));
+    let held: Vec<_> = names.filter(holds).collect();
+    for name in &held {
+        disk.flip_bit(name, disk.files()[name].len() as u64 - 60, 5);
+    }
+    let (mut device, was_unread) = open_and_heal(&space, &home, &disk);
+    assert!(was_unread, "its base was in {held:?}");
+    assert_eq!(contents(&device), whole);
+    assert_eq!(device.verify().unwrap().problems, [""; 0]);
+    deliver_tail(NOW, &mut device, &mut home);
+    assert_eq!(contents(&home), whole);
 }
 
 /// Looks after damage, and brings what is asked for from another replica; how many nodes travelled.
@@ -286,6 +356,59 @@ fn a_newer_handle_is_adopted_over_a_base_that_is_damaged() {
     assert_eq!(device.handle(), home.handle());
     assert_eq!(device.verify().unwrap().problems, [""; 0]);
     assert_eq!(roots(&mut device), roots(&mut home));
+}
+
+/// Every node of the vector of a base.
+fn vector_nodes(of: &Local) -> Vec<Vec<u8>> {
+    let (mut open, mut nodes) = (vec![Hash(of.handle().vv_root)], Vec::new());
+    while let Some(hash) = open.pop() {
+        let bytes = of.node(Kind::Vector, &hash).expect("it is here");
+        let node = Node::decode(Kind::Vector, &bytes).expect("it is whole");
+        if !node.is_leaf() {
+            open.extend((0..node.len()).map(|row| node.child(row).hash));
+        }
+        nodes.push(bytes);
+    }
+    nodes
+}
+
+#[test]
+fn a_handle_that_cannot_be_held_against_a_damaged_base_is_taken_up_once_that_is_whole() {
+    let (space, mut home, mut device, disk) = pair();
+    // A vector of some leaves: each start writes under a name of its own.
+    for salt in 10..210 {
+        drop(device);
+        device = space.open(1, &disk, salt);
+        set(&mut device, "again", &salt.to_string());
+    }
+    deliver_tail(NOW, &mut device, &mut home);
+    space.anchor(NOW, &mut home);
+    deliver_handle(NOW, &mut home, &mut device);
+    device.checkpoint(NOW).unwrap();
+    let nodes = vector_nodes(&device);
+    drop(device);
+    for salt in 211..230 {
+        let mut later = space.open(1, &disk.copy(), salt);
+        set(&mut later, "later", "1");
+        deliver_tail(NOW, &mut later, &mut home);
+    }
+    space.anchor(NOW, &mut home);
+    let mut waited = 0;
+    for bytes in nodes {
+        let copy = disk.copy();
+        let mut device = space.open(1, &copy, 250);
+        flip(&copy, &bytes);
+        drop(device.verify());
+        device.mend(NOW).unwrap();
+        let wait = Adoption::Fetch(Vec::new());
+        while offer_handle(NOW, &mut home, &mut device).expect("it is nobody's fault").0 == wait {
+            waited += 1;
+            assert!(heal(&home, &mut device) > 0);
+        }
+        assert_eq!(device.handle(), home.handle());
+        assert_eq!(device.verify().unwrap().problems, [""; 0]);
+    }
+    assert!(waited > 0);
 }
 
 #[test]

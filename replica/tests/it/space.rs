@@ -254,33 +254,41 @@ pub(crate) fn deliver(now: Time, from: &mut Local, to: &mut Local) {
 /// Brings the base of one to another; whether nodes had to travel.
 pub(crate) fn deliver_handle(now: Time, from: &mut Local, to: &mut Local) -> bool {
     let before = to.handle().version;
-    let fetched = try_deliver_handle_at(now, from, to).expect("the offer is good");
+    let fetched = before < from.handle().version && offer_handle(now, from, to).expect("the offer is good").1;
     assert!(to.handle().version == from.handle().version || before > from.handle().version);
     fetched
 }
 
 /// The same, where the disk of the other may fail.
 pub(crate) fn try_deliver_handle(from: &mut Local, to: &mut Local) -> Result<(), Error> {
-    try_deliver_handle_at(NOW, from, to).map(drop).map_err(own_fault)
+    for _ in 0..2 {
+        if offer_handle(NOW, from, to).map_err(own_fault)?.0 != Adoption::Fetch(Vec::new()) {
+            return Ok(());
+        }
+        // A read failed: its owner looks whether that was for once.
+        to.mend(NOW)?;
+    }
+    Err(to.checkpoint(NOW).expect_err("its disk is gone"))
 }
 
-fn try_deliver_handle_at(now: Time, from: &mut Local, to: &mut Local) -> Result<bool, StoreError> {
-    let since = to.handle().version;
-    if from.handle().version <= since {
-        return Ok(false);
-    }
-    let mut adoption = to.adopt(now, from.offer(since))?;
+/// Offers the base of one to another and brings what that asks for; what became of it, and whether nodes had to travel.
+pub(crate) fn offer_handle(
+    now: Time,
+    from: &mut Local,
+    to: &mut Local,
+) -> Result<(Adoption, bool), StoreError> {
+    let mut adoption = to.adopt(now, from.offer(to.handle().version))?;
     let mut has_fetched = false;
-    while let Adoption::Fetch(nodes) = adoption {
-        assert!(!nodes.is_empty(), "a fetch that waits for nothing asks for something");
+    while let Adoption::Fetch(nodes) = &adoption
+        && !nodes.is_empty()
+    {
         has_fetched = true;
         let bytes =
             |(kind, hash)| (kind, hash, from.node(kind, &hash).expect("who offers a base has its nodes"));
-        let nodes = nodes.into_iter().map(bytes).collect();
+        let nodes = nodes.iter().copied().map(bytes).collect();
         adoption = to.store_nodes(now, nodes)?;
     }
-    assert_eq!(adoption, Adoption::Adopted);
-    Ok(has_fetched)
+    Ok((adoption, has_fetched))
 }
 
 pub(crate) fn deliver_tail(now: Time, from: &mut Local, to: &mut Local) {

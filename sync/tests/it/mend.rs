@@ -65,3 +65,18 @@ fn a_peer_that_adopts_a_newer_base_is_asked_again() {
     pair.run();
     assert!(pair.trace.matches("Want").count() > 1, "{}", pair.trace);
 }
+
+#[test]
+fn a_base_that_waits_until_damage_is_mended_is_taken_up_without_another_offer() {
+    let (mut a, mut b) = equals();
+    a.lost = a.node_ids().into_iter().take(3).collect();
+    b.write("more");
+    b.flush();
+    b.fold();
+    let mut pair = Pair::new(a, b);
+    pair.run();
+    assert_eq!(pair.a.model.lost, BTreeSet::new(), "{}", pair.trace);
+    pair.wait(10_000);
+    pair.assert_converged();
+    assert_eq!(pair.trace.matches("Handle").count(), 1, "{}", pair.trace);
+}

@@ -438,6 +438,10 @@ impl Store for Model {
             return Ok(Adoption::Stale);
         }
         self.flush();
+        if !self.lost.is_empty() {
+            // A damaged base is mended first.
+            return Ok(Adoption::Fetch(Vec::new()));
+        }
         if let Some(changes) = &offer.vector_changes {
             let holds = |(writer, tip): &(WriterId, Tip)| {
                 self.held(writer, tip.seq).is_some_and(|held| held.id() == tip.id)
