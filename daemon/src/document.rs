@@ -9,6 +9,9 @@ use serde_json::{Map, Number, Value};
 
 use crate::api::types;
 
+mod patch;
+pub use patch::patch;
+
 /// The fields of a document; an error says why the text is none.
 pub fn parse(text: &[u8]) -> Result<BTreeMap<String, Json>, String> {
     let value =

@@ -135,9 +135,9 @@ pub(crate) fn apply(
             json_patch::merge(value, patch);
             Ok(())
         })?,
-        Verb::Patch(patch) => edit(tx, coll, key, |value| {
-            json_patch::patch(value, patch).map_err(|error| Error::BadPatch { why: error.to_string() })
-        })?,
+        Verb::Patch(patch) => {
+            edit(tx, coll, key, |value| document::patch(value, patch).map_err(|why| Error::BadPatch { why }))?
+        }
         Verb::Increment(by) => {
             let (plus, minus) = if *by < 0 { (0, by.unsigned_abs()) } else { (by.unsigned_abs(), 0) };
             tx.count(coll, key, plus, minus)?;

@@ -49,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "manner", check: views::manner, limit: (4 << 10, 80) },
     Target { name: "keytext", check: text::key, limit: (16 << 10, 400) },
     Target { name: "body", check: text::body, limit: (16 << 10, 400) },
+    Target { name: "patch", check: text::patch, limit: (192 << 20, 400) },
     Target { name: "settings", check: text::settings, limit: (1 << 20, 2_000) },
 ];
 

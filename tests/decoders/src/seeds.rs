@@ -62,6 +62,7 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
             texts(&[r#"["a",1,-2.5,null,true,{"time":"2015-02-26T21:42:53Z"}]"#, r#"[{"bytes":"AP8="}]"#])
         }
         "body" => bodies(),
+        "patch" => patches(),
         "settings" => {
             vec![strandline::config::Settings::default_text(Some("name")).replace("\n# ", "\n").into()]
         }
@@ -240,5 +241,28 @@ fn bodies() -> Vec<Vec<u8>> {
         r#"{"ticket":"abc","name":"n","timeout":"30s","offline":true}"#,
         r#"{"role":"reader","uses":3,"expires":"7d"}"#,
         r#"{"type":"t","title":"t","status":404,"detail":"d","cure":"c"}"#,
+        r#"{"reads":["AAEC"],"writes":[{"collection":"things","key":["a",1],"value":"x"},{"collection":"c","key":"b","value":null}]}"#,
+        r#"{"pick":"1","value":{"json":{"a":[1,2.5,null]}},"merge":true}"#,
+        r#"{"increment":-9223372036854775808}"#,
+        r#"{"add":["a",1,{"bytes":"AP8="}]}"#,
+        r#"{"remove":"x"}"#,
+        r#"{"rename":{"to":"b","force":true,"resolve":false}}"#,
+        r#"{"policy":"map","siblings":"keep","deletes":"revive"}"#,
+        r#"{"losers_max_age":"30d","losers_max_count":4}"#,
+        r#"{"device":"a1b2c3d4"}"#,
+        r#"{"device":"a1b2","timeout":"30s"}"#,
+        r#"{"timeout":"30s"}"#,
+        r#"{"alone":true}"#,
+        r#"{"name":"shop"}"#,
+        r#"{"peer":"a1b2c3d4"}"#,
+        r#"{"address":"192.0.2.7:4410"}"#,
+    ])
+}
+
+fn patches() -> Vec<Vec<u8>> {
+    texts(&[
+        r#"{"a":{"b":null,"e":{"f":[1]}},"d":7}"#,
+        r#"[{"op":"test","path":"/d","value":"text"},{"op":"add","path":"/a/b/-","value":{"x":1}},{"op":"move","from":"/a/c","path":"/c"},{"op":"copy","from":"/d","path":"/e"},{"op":"replace","path":"/a/b/0","value":-1},{"op":"remove","path":"/a/b/1"}]"#,
+        r#"[{"op":"add","path":"/a/~1~0","value":null},{"op":"remove","path":"/a/nothing"}]"#,
     ])
 }
