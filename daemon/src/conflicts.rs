@@ -19,11 +19,12 @@ use std::sync::Arc;
 use crdt::view::Manner;
 use crdt::{CollId, DeviceId, Policy, SpaceId};
 use disk::RealDisk;
-use replica::{Collection, Contest, ContestKind, Item, ItemKind, Place, Snapshot};
+use replica::{Collection, Contest, ContestKind, Item, ItemKind, Place, Snapshot, Touch};
 
 use crate::api::types::Conflict;
 use crate::slot::{Error, Turn};
 use crate::space::Space;
+use ancestor::ancestor;
 pub(crate) use index::Index;
 pub(crate) use news::News;
 pub(crate) use retain::keep_losers;
@@ -35,6 +36,10 @@ const LISTED_LEN_MAX: u64 = 1 << 10;
 
 /// Digits of an id that are those of its space, so that an id alone says where to ask.
 pub const SPACE_DIGITS: usize = 4;
+
+/// Every kind, by the word for it.
+pub const KINDS: [&str; 9] =
+    ["siblings", "deleted", "revived", "replaced", "name", "rejected", "orphaned", "reissued", "unconfirmed"];
 
 /// Which conflicts are wanted.
 #[derive(Debug, Clone, Default)]
@@ -218,9 +223,18 @@ impl<'a> View<'a> {
 
     /// One of them with everything that is known about it.
     fn whole(&self, found: &Found) -> Result<Conflict, Error> {
+        let ancestor = match found {
+            Found::Contest(contest) => ancestor(self.space, contest)?,
+            Found::Item(_) | Found::Name(..) => None,
+        };
+        self.whole_from(found, ancestor)
+    }
+
+    /// The same, where it is known what all its sides had seen.
+    fn whole_from(&self, found: &Found, ancestor: Option<Touch>) -> Result<Conflict, Error> {
         let mut conflict = self.describe(found, u64::MAX)?;
-        if let Found::Contest(contest) = found {
-            conflict.ancestor = self.ancestor(contest)?;
+        if let (Found::Contest(contest), Some(touch)) = (found, ancestor) {
+            conflict.ancestor = self.ancestor(contest, &touch)?;
         }
         diff::add(&mut conflict);
         Ok(conflict)

@@ -58,11 +58,16 @@ impl<D: Disk> Past<D> {
 
     /// Everything that is known to have been done in a range of keys, in the order of the log, each commit once a key.
     pub fn touches(&self, coll: CollId, range: &KeyRange) -> Result<Vec<Touch>, Error> {
+        self.touches_of(coll, |key| range.has(key))
+    }
+
+    /// The same of all keys that are `wanted`, in one reading.
+    pub fn touches_of(&self, coll: CollId, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Touch>, Error> {
         let mut seen: BTreeSet<(Dot, Vec<u8>)> = BTreeSet::new();
         let mut touches: Vec<Touch> = Vec::new();
         self.commits(|commit| {
             let dot = commit.dot();
-            for mutation in commit.body().mutations.iter().filter(|m| m.coll == coll && range.has(&m.key)) {
+            for mutation in commit.body().mutations.iter().filter(|m| m.coll == coll && wanted(&m.key)) {
                 if seen.insert((dot, mutation.key.clone())) {
                     let Mutation { key, op, supersedes, .. } = mutation.clone();
                     touches.push(Touch { key, dot, hlc: commit.header().hlc, op, supersedes });

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use crdt::view::lww::Live;
 use crdt::view::{Manner, copies};
 use crdt::{CollId, Dot, Hlc, Op, Payload, Policy};
-use replica::{Contest, ContestKind, Item};
+use replica::{Contest, ContestKind, Item, Touch};
 
-use super::ancestor::ancestor;
 use super::{Found, View, contest_kind, item_kind};
 use crate::api::types::{Conflict, Key, Side, Value};
 use crate::document;
@@ -183,9 +182,8 @@ impl View<'_> {
         })
     }
 
-    /// The last write that all sides had seen, if it can still be read.
-    pub(super) fn ancestor(&self, contest: &Contest) -> Result<Option<Side>, Error> {
-        let Some(touch) = ancestor(self.space, contest)? else { return Ok(None) };
+    /// The last write that all sides had seen, if its value can still be read.
+    pub(super) fn ancestor(&self, contest: &Contest, touch: &Touch) -> Result<Option<Side>, Error> {
         let Op::Put(payload) = &touch.op else { return Ok(None) };
         let write = Write { dot: touch.dot, hlc: touch.hlc, payload: Some(payload) };
         let side = self.side(contest.place.coll, &contest.place.key, &write, u64::MAX)?;

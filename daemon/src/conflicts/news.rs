@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crdt::CollId;
-use replica::Place;
+use disk::RealDisk;
+use replica::{Place, Snapshot, Touch};
 
+use super::ancestor::ancestors;
 use super::index::{self, AsOf, Now};
 use super::{Found, View, id_of_contest};
 use crate::api::types::Conflict;
@@ -19,16 +21,28 @@ pub(crate) struct News {
     waiting: BTreeSet<Place>,
     /// The ids of those that were told and are open, as far as is known.
     told: BTreeMap<Place, BTreeSet<String>>,
-    /// How often a place was looked at.
+    /// What all sides of conflicts had seen that are told soon, by their ids: the past is read once for many of them.
+    ancestors: BTreeMap<String, Option<Touch>>,
+    /// How often a place was looked at, but for looks ahead.
     looks: u64,
 }
 
+/// For so many places at once the past is read.
+const AHEAD_MAX: usize = 1_024;
+
 impl News {
     pub(crate) fn of(coll: CollId) -> News {
-        News { coll, as_of: None, waiting: BTreeSet::new(), told: BTreeMap::new(), looks: 0 }
+        News {
+            coll,
+            as_of: None,
+            waiting: BTreeSet::new(),
+            told: BTreeMap::new(),
+            ancestors: BTreeMap::new(),
+            looks: 0,
+        }
     }
 
-    /// How often a place was looked at.
+    /// How often a place was looked at, but for looks ahead.
     pub(crate) fn looks(&self) -> u64 {
         self.looks
     }
@@ -77,11 +91,27 @@ impl News {
                 self.waiting.remove(&place);
                 continue;
             };
+            if !self.ancestors.contains_key(&id) {
+                self.look_ahead(space, &snapshot)?;
+            }
+            let ancestor = self.ancestors.remove(&id).flatten();
             let described = snapshot.collections()?;
-            let conflict = View::of(space, snapshot, &described)?.whole(&Found::Contest(contest))?;
+            let view = View::of(space, snapshot, &described)?;
+            let conflict = view.whole_from(&Found::Contest(contest), ancestor)?;
             self.told.entry(place.clone()).or_default().insert(id);
             return Ok(Some((place, conflict)));
         }
         Ok(None)
+    }
+
+    /// Looks for the ancestors of those that are told next.
+    fn look_ahead(&mut self, space: &Space, snapshot: &Snapshot<RealDisk>) -> Result<(), Error> {
+        let mut contests = Vec::new();
+        for place in self.waiting.iter().take(AHEAD_MAX) {
+            contests.extend(snapshot.contests(place)?);
+        }
+        let ids = contests.iter().map(|contest| id_of_contest(&space.id, contest));
+        self.ancestors = ids.zip(ancestors(space, self.coll, &contests)?).collect();
+        Ok(())
     }
 }
