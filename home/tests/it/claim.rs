@@ -1,7 +1,9 @@
 //! The role is bound to its folder: a copy does nothing until somebody says that it is the one.
 
-use crdt::DeviceKey;
+use crdt::view::Manner;
+use crdt::{DeviceKey, Policy};
 use home::{Admission, Duty, Error, Home, HomeOptions, Members, Refused};
+use replica::Retention;
 
 use crate::world::{Device, EXPORTER, NOW, Owner, fingerprint, meet, open_home, request, seed};
 
@@ -17,6 +19,11 @@ fn a_copied_home_signs_and_admits_nothing_until_it_is_claimed() {
     home.wait(NOW);
     assert_eq!(home.due(NOW, &device.replica), None);
     let refused = home.batch(&mut device.replica, NOW, &mut owner.registry);
+    assert!(matches!(refused, Err(Error::OffDuty { duty: Duty::Copied })), "{refused:?}");
+    let (tasks, mv) = (crate::world::tasks().id(), Manner::of(Policy::Mv));
+    let refused = home.set_view(&mut device.replica, NOW, tasks, &mv);
+    assert!(matches!(refused, Err(Error::OffDuty { duty: Duty::Copied })), "{refused:?}");
+    let refused = home.set_retention(&mut device.replica, NOW, tasks, &Retention::default());
     assert!(matches!(refused, Err(Error::OffDuty { duty: Duty::Copied })), "{refused:?}");
     let join = request(&ticket, &DeviceKey::from_seed(seed("device")));
     let answer = home.admit_join(&mut device.replica, NOW, &join, EXPORTER).unwrap();
