@@ -43,7 +43,8 @@ impl Read {
     /// The key, where it was one.
     pub fn key(&self) -> Option<&[u8]> {
         let from = &self.range.from;
-        let is_key = !from.is_empty() && self.range == KeyRange::key(from);
+        // A prefix is a range of the same form, but no key: it ends within an element.
+        let is_key = crdt::key::check(from).is_ok() && self.range == KeyRange::key(from);
         is_key.then_some(from.as_slice())
     }
 
@@ -101,5 +102,7 @@ mod tests {
         }
         assert_eq!(point.key(), Some(crdt::key::plain(b"k").as_slice()));
         assert_eq!(all.key(), None);
+        let prefix = Read { range: KeyRange::prefix(&crdt::key::prefix_of_text("k")), ..point.clone() };
+        assert_eq!(prefix.key(), None);
     }
 }

@@ -62,6 +62,10 @@ pub(crate) fn carry_out(
     move |owner, now| {
         let verbs = |tx: &mut Transaction<RealDisk>| {
             let must_be_there = matches!(verb, Verb::Delete | Verb::DeleteSeen(_));
+            if must_be_there {
+                // First of all whether the collection knows the verb.
+                apply(tx, coll, &key, &verb)?;
+            }
             if condition != Condition::None || must_be_there {
                 let found = found(tx, coll, &key)?;
                 condition.check(found)?;
@@ -69,7 +73,7 @@ pub(crate) fn carry_out(
                     return Err(Error::NoKey);
                 }
             }
-            apply(tx, coll, &key, &verb)
+            if must_be_there { Ok(()) } else { apply(tx, coll, &key, &verb) }
         };
         transact_unless_so(owner, now, verbs, |snapshot| made_by(snapshot, coll, &key, &verb)).into()
     }

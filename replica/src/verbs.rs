@@ -120,7 +120,7 @@ impl<D: Disk> Transaction<D> {
         coll: CollId,
         key: &[u8],
     ) -> Result<Option<BTreeMap<String, Json>>, CommitError> {
-        let (manner, document) = self.document_at(coll, key, "read of a document")?;
+        let (manner, document) = self.document_at(coll, key, "document")?;
         let read = self.parts(coll, &document)?.read(&manner);
         Ok(match read.value {
             Some(Json::Object(fields)) => Some(fields),

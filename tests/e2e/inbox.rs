@@ -57,6 +57,7 @@ fn both_sides_are_shown_and_one_is_picked() {
     assert_eq!(conflicts(&home, &[]), conflicts(&home, &["telemetry", "--kind", "siblings"]));
     assert_eq!(conflicts(&home, &["--key", "note"]).len(), 1);
     assert_eq!(conflicts(&home, &["--kind", "rejected"]).len(), 0);
+    home.ok(&["collection", "create", "telemetry/other"]);
     assert_eq!(conflicts(&home, &["--collection", "other"]).len(), 0);
 
     let listed = &conflicts(&device, &["--key", "mode"])[0];
@@ -134,6 +135,14 @@ fn two_who_settle_at_once_conflict_again() {
     assert_eq!(second[0]["losers"][0]["value"], "by home");
     home.fails(4, &["discard", id(&first[0])]);
     home.ok(&["discard", id(&second[0])]);
+    for scope in [&["conflicts"][..], &["conflicts", "telemetry"]] {
+        let error = home.fails(2, &[scope, &["--kind", "sibling"]].concat());
+        assert!(error["cure"].as_str().expect("text").contains("siblings, deleted"), "{error}");
+        let error = home.fails(3, &[scope, &["--collection", "nowhere"]].concat());
+        assert_eq!(error["type"], "collection-missing");
+    }
+    home.ok(&["space", "create", "other"]);
+    home.ok(&["conflicts", "--collection", "readings"]);
     agree(&[&home, &device]);
     assert_eq!(conflicts(&device, &[]).len(), 0);
 }

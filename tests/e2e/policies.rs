@@ -39,6 +39,9 @@ fn counters_and_sets_add_up_and_refuse_other_verbs() {
     assert_eq!(device.get("telemetry/tags", "s").as_deref(), Some("[\"x\"]"));
     device.ok(&remove);
     assert_eq!(device.get("telemetry/tags", "s"), None);
+    let error = home.fails(2, &["delete", things, "never"]);
+    assert_eq!(error["type"], "wrong-verb", "before whether anything is there: {error}");
+    home.fails(3, &["delete", "telemetry/tags", "never"]);
     device.fails(3, &remove);
 }
 

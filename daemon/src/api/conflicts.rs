@@ -31,6 +31,14 @@ pub(super) async fn list(
     Query(query): Query<ConflictsQuery>,
 ) -> Answer<Response> {
     let space = here.space(&space)?;
+    if let Some(kind) = query.kind.as_deref().filter(|kind| !conflicts::KINDS.contains(kind)) {
+        return Err(Problem::usage(format!("`{kind}` is no kind of conflict"))
+            .cure(format!("use one of {}", conflicts::KINDS.join(", "))));
+    }
+    if let Some(name) = &query.collection {
+        let found = space.collection(&space.slot.snapshot().await?, name)?;
+        found.ok_or_else(|| Problem::no_collection(&space.name, name))?;
+    }
     let key = query.key.as_deref().map(|key| answer::key(key, query.tuple)).transpose()?;
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT);
     let filter = Filter { collection: query.collection, key, kind: query.kind, limit };

@@ -143,9 +143,17 @@ pub(crate) async fn run(global: &Global, arguments: ConflictsArguments) -> Resul
 async fn list(global: &Global, client: &mut Client, spaces: &[String], query: &Query) -> Result<(), Failure> {
     let mut printer = Printer::new();
     let mut table = Table::new(&["ID", "KIND", "WHERE", "SHOWN", "LOST"]);
+    let mut missing = Vec::new();
     for space in spaces {
         let path = format!("/v1/spaces/{}/conflicts{}", encode(space), query.as_str());
-        let response = client.request(Method::GET, &path, "application/x-ndjson", Body::Empty).await?;
+        let response = match client.request(Method::GET, &path, "application/x-ndjson", Body::Empty).await {
+            // Of several spaces one that has it is enough.
+            Err(failure) if failure.kind == "collection-missing" => {
+                missing.push(failure);
+                continue;
+            }
+            answered => answered?,
+        };
         let mut lines = Lines::new(response);
         while let Some(line) = lines.next().await? {
             if global.json {
@@ -159,6 +167,11 @@ async fn list(global: &Global, client: &mut Client, spaces: &[String], query: &Q
         }
     }
     printer.finish()?;
+    if missing.len() == spaces.len()
+        && let Some(failure) = missing.pop()
+    {
+        return Err(failure);
+    }
     match (global.json, table.is_empty()) {
         (true, _) => Ok(()),
         (false, true) => print_line("no conflicts"),
@@ -330,9 +343,11 @@ async fn space_of(client: &mut Client, id: &str) -> Result<String, Failure> {
             format!("two spaces have ids that begin with {digits}"),
         )
         .cure("ask over HTTP, where the space is named")),
-        (None, _) => {
-            Err(Failure::new(EXIT_NOT_FOUND, "conflict-missing", format!("{id} is of no space here"))
-                .cure("strandline conflicts"))
-        }
+        (None, _) => Err(Failure::new(
+            EXIT_NOT_FOUND,
+            "conflict-missing",
+            format!("conflict {id} is of no space here"),
+        )
+        .cure("strandline conflicts")),
     }
 }
