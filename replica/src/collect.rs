@@ -29,15 +29,17 @@ impl<D: Disk> Replica<D> {
     /// Merges small packs, or collects what is dead where too much is. To be called after a pack was added; most calls
     /// find nothing to do.
     pub(crate) fn tidy_packs(&mut self, now: Time) -> Result<(), Error> {
-        if self.pending.nodes.is_damaged() {
-            // It is healed first: what cannot be read can be neither copied nor called dead.
-            return Ok(());
-        }
-        // A fetch counts on what is here to stay, and so does a Handle that is in doubt; merging takes nothing away.
-        if self.fetch.is_none() && !self.is_in_doubt && self.is_wasteful()? {
+        // A fetch counts on what is here to stay, and so does a Handle that is in doubt; what is damaged is healed first,
+        // since what cannot be read cannot be called dead. Merging takes nothing away.
+        let may_collect = self.fetch.is_none() && !self.is_in_doubt && !self.pending.nodes.is_damaged();
+        if may_collect && self.is_wasteful()? {
             return self.collect(now);
         }
-        let crowd = crowd(&self.pending.nodes.packs());
+        let nodes = &self.pending.nodes;
+        let damaged: BTreeSet<String> = nodes.damaged().into_iter().map(|(_, pack)| pack).collect();
+        let mut packs = nodes.packs();
+        packs.retain(|pack| !damaged.contains(&pack.name));
+        let crowd = crowd(&packs);
         self.rewrite(now, &crowd, &Keep::Everything)
     }
 

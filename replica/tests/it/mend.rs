@@ -119,6 +119,27 @@ fn a_start_that_cannot_read_its_log_forgets_nothing_of_it() {
 }
 
 #[test]
+fn packs_do_not_pile_up_while_nobody_can_be_asked() {
+    let (space, home, device, disk) = pair();
+    drop(device);
+    let mut device = space.open(1, &disk, 3);
+    flip(&disk, "40".repeat(100).as_bytes());
+    drop(device.verify());
+    device.mend(NOW).unwrap();
+    let mut most = 0;
+    for n in 0..40 {
+        set(&mut device, &format!("z{n}"), &format!("meanwhile {n}"));
+        device.checkpoint(NOW.plus_ms(n * 3_600_000)).unwrap();
+        most = most.max(disk.list("packs").unwrap().len());
+    }
+    assert!(device.is_damaged());
+    assert!(most < 20, "{most} packs");
+    assert!(heal(&home, &mut device) > 0);
+    assert_eq!(device.verify().unwrap().problems, [""; 0]);
+    assert_eq!(get(&device, "z39").as_deref(), Some("meanwhile 39"));
+}
+
+#[test]
 fn whatever_call_fails_while_a_handle_is_adopted_over_damage_all_of_it_is_healed_after() {
     let (space, mut home, device, disk) = pair();
     drop(device);
