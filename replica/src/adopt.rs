@@ -1,11 +1,11 @@
 //! A newer Handle: compute it or fetch it, compare, and move the base in one manifest write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use btree::{Fresh, Hash, Kind, Source, Value};
 use crdt::fold::batch_effects;
-use crdt::{Commit, Effect, Handle, Ring, Time, Tip, WriterId, system};
+use crdt::{Commit, Dot, Effect, Handle, Ring, Time, Tip, WriterId, system};
 use disk::Disk;
 use planted::Bug;
 use sync::{Adoption, Offer};
@@ -27,7 +27,8 @@ pub(crate) const FOLD_VERSION: u64 = 1;
 struct Covered {
     /// Device commits held here.
     held: Vec<Commit>,
-    /// Home commits not folded here yet; their Handle brings them.
+    /// Home commits not folded here yet; their Handle brings them. Each comes after what it supersedes: they are folded,
+    /// and found in the log, one by one.
     new_home: Vec<Arc<Commit>>,
     /// Home commits that are folded already: this replica is the home.
     own_home: Vec<Commit>,
@@ -141,6 +142,7 @@ impl<D: Disk> Replica<D> {
             }
             covered.tips.push((*writer, *tip));
         }
+        covered.new_home = in_order(covered.new_home);
         Ok(Some(covered))
     }
 
@@ -172,7 +174,7 @@ impl<D: Disk> Replica<D> {
     ) -> Result<bool, Error> {
         let folded = self.pending.tip(writer)?.unwrap_or(Tip::START);
         for seq in from..=tip.seq.min(folded.seq) {
-            let Some(place) = self.tail.home(&crdt::Dot::new(*writer, seq)) else { return Ok(false) };
+            let Some(place) = self.tail.home(&Dot::new(*writer, seq)) else { return Ok(false) };
             covered.own_home.push(self.read_commit(place)?);
         }
         let mut last = folded;
@@ -269,6 +271,35 @@ fn check_handle(ring: &Ring, space: crdt::SpaceId, handle: &Handle) -> Result<()
         return Err(Error::UnknownFold { version, found: handle.fold_version });
     }
     ring.verify(handle).map_err(|source| Error::NotSigned { space, version, source })
+}
+
+/// Commits of several runs of a home, each after what it supersedes: folded the other way round, a row that was taken away
+/// would be there again. In a circle, which no home makes, some order is as good as another.
+fn in_order(commits: Vec<Arc<Commit>>) -> Vec<Arc<Commit>> {
+    let mut rest: BTreeMap<WriterId, VecDeque<Arc<Commit>>> = BTreeMap::new();
+    let mut ordered = Vec::with_capacity(commits.len());
+    for commit in commits {
+        rest.entry(commit.header().writer).or_default().push_back(commit);
+    }
+    while let Some(any) = rest.keys().next().copied() {
+        let is_ready = |writer: &&WriterId| is_next(&rest[*writer][0], &rest);
+        let writer = rest.keys().find(is_ready).copied().unwrap_or(any);
+        let of_one = rest.get_mut(&writer).expect("it was found a moment ago");
+        ordered.extend(of_one.pop_front());
+        if of_one.is_empty() {
+            rest.remove(&writer);
+        }
+    }
+    ordered
+}
+
+/// Whether nothing that a commit supersedes is among the rest.
+fn is_next(commit: &Commit, rest: &BTreeMap<WriterId, VecDeque<Arc<Commit>>>) -> bool {
+    let is_to_come = |dot: &Dot| {
+        let first = rest.get(&dot.writer).and_then(VecDeque::front);
+        dot.writer != commit.header().writer && first.is_some_and(|first| first.header().seq <= dot.seq)
+    };
+    !commit.body().mutations.iter().flat_map(|mutation| &mutation.supersedes).any(is_to_come)
 }
 
 /// The base with everything covered folded onto it, as one batch in no order.

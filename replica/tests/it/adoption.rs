@@ -106,6 +106,31 @@ fn home_commits_come_with_their_handle_and_not_before() {
 }
 
 #[test]
+fn a_row_that_another_run_of_the_home_took_away_does_not_come_back_with_both_in_one_handle() {
+    for runs in [[[9; 8], [5; 8]], [[5; 8], [9; 8]]] {
+        let space = Space::new(3);
+        let disk = MemoryDisk::new(2);
+        let (mut home, mut device) = (space.create(0, &MemoryDisk::new(1)), space.create(1, &disk));
+        let stranger = DeviceKey::from_seed([77; 32]);
+        let grant =
+            Grant { public: stranger.public(), capabilities: READ | WRITE, residency: vec![], since: 0 };
+        let row = Grant::key(&stranger.id());
+        for (run, value) in runs.into_iter().zip([Some(grant.encode()), None]) {
+            let write = HomeWrite { coll: system::acl(), key: row.clone(), value };
+            home.home_commit(NOW, run, space.home.public(), vec![write]).unwrap();
+            space.anchor(NOW, &mut home);
+        }
+        assert!(!deliver_handle(NOW, &mut home, &mut device), "no node travels");
+        assert_eq!(device.snapshot().get(system::acl(), &row).unwrap(), None);
+        assert_eq!(roots(&mut device), roots(&mut home));
+        drop(device);
+        let mut device = space.open(1, &disk, 9);
+        assert_eq!(device.snapshot().get(system::acl(), &row).unwrap(), None, "nor from the log");
+        assert_eq!(roots(&mut device), roots(&mut home));
+    }
+}
+
+#[test]
 fn home_goes_on_after_a_crash_between_its_commit_and_its_handle() {
     let space = Space::new(1);
     let disk = MemoryDisk::new(1);

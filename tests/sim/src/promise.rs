@@ -109,10 +109,10 @@ impl<'a> Look<'a> {
     pub fn check(&self) -> Verdict {
         closure::check(self)?;
         self.check_state()?;
-        let read = policies::check(self);
-        read.unwrap_or_else(|error| {
-            Err(breach("I21", format!("{} cannot be read: {}", self.name, chain(&error))))
-        })
+        let unread =
+            |promise, error| Err(breach(promise, format!("{} cannot be read: {}", self.name, chain(&error))));
+        state::check_rows(self).unwrap_or_else(|error| unread("I1", error))?;
+        policies::check(self).unwrap_or_else(|error| unread("I21", error))
     }
 
     /// What holds even where the newest manifest was damaged, so that the folder opened from the one before: commits

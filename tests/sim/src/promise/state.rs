@@ -1,5 +1,9 @@
 //! I1: what a reader sees is written minus superseded of exactly the commits that the replica's vector names.
 
+use crdt::system;
+use disk::MemoryDisk;
+use replica::{KeyRange, Order, Snapshot};
+
 use super::{Look, Verdict, breach};
 use crate::book::Place;
 
@@ -31,6 +35,27 @@ pub fn check(look: &Look<'_>) -> Verdict {
         Some((at, dots)) => Err(differ(look, at, dots.iter().map(|(dot, _)| dot), [].iter())),
         None => Ok(()),
     }
+}
+
+/// What only the home writes shows as the Handle says it, but where this replica is the home and has written since.
+pub fn check_rows(look: &Look<'_>) -> Result<Verdict, replica::Error> {
+    let (visible, base) = (look.replica.snapshot(), look.replica.snapshot_of_base());
+    if look.replica.backlog().commits > look.tail().count() as u64 {
+        return Ok(Ok(()));
+    }
+    for coll in [system::acl(), system::cut(), system::meta(), system::name(), system::invite()] {
+        let rows = |snapshot: &Snapshot<MemoryDisk>| {
+            let rows = snapshot.scan(coll, &KeyRange::all(), Order::Ascending)?;
+            rows.map(|row| row.map(|row| (row.key, row.winner.dot))).collect::<Result<Vec<_>, _>>()
+        };
+        let (shown, said) = (rows(&visible)?, rows(&base)?);
+        if shown != said {
+            let what =
+                format!("{} shows rows of its home as {shown:?}, but its Handle says {said:?}", look.name);
+            return Ok(Err(breach("I1", what)));
+        }
+    }
+    Ok(Ok(()))
 }
 
 fn differ<'a>(
