@@ -96,6 +96,12 @@ pub enum Error {
         /// How long it may take.
         max_ms: u64,
     },
+    /// The peer is alive, and a frame of it hardly grows: its length may have come as another one.
+    #[error("a frame of the peer does not end, {len} bytes of it are here")]
+    EndlessFrame {
+        /// How much of it has come.
+        len: usize,
+    },
     /// A commit of ours is too large for this version of the protocol.
     #[error("unit of {len} bytes cannot be sent: a frame holds {max}", max = FRAME_LEN_MAX)]
     Unsendable {
@@ -146,7 +152,7 @@ impl Error {
             Error::WrongSpace { .. } => ByeCode::UnknownSpace,
             Error::HandleConflict { .. } => ByeCode::HandleConflict,
             Error::NodesMissing { .. } => ByeCode::NodesMissing,
-            Error::Silent { .. } | Error::SlowOpening { .. } => ByeCode::Timeout,
+            Error::Silent { .. } | Error::SlowOpening { .. } | Error::EndlessFrame { .. } => ByeCode::Timeout,
             Error::Unsendable { .. } | Error::Store(StoreError::Stopped(_)) => ByeCode::Unavailable,
             Error::Forged { .. } => ByeCode::Forged,
             Error::Store(StoreError::Peer { code, .. }) => *code,

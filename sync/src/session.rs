@@ -145,7 +145,7 @@ impl Session {
         self.received_len += bytes.len() as u64;
         self.pulse.heard_bytes(now);
         self.reader.feed(bytes);
-        let outcome = self.handle_frames(now, store);
+        let outcome = self.handle_frames(now, bytes.len(), store);
         if let Err(error) = &outcome {
             self.fail(error);
         }
@@ -178,6 +178,7 @@ impl Session {
         }
         let timers = [
             Some(self.pulse.timeout(&self.config)),
+            self.part_deadline(),
             self.peer.opening_deadline(&self.config),
             self.sender.paused_until(),
             self.fetch.retry_at(),
@@ -187,19 +188,26 @@ impl Session {
 
     /// When to call it while the transport takes nothing: what else is due waits until it does.
     pub fn deadline(&self) -> Option<Time> {
-        let deadlines = [Some(self.pulse.deadline(&self.config)), self.peer.opening_deadline(&self.config)];
+        let deadlines = [
+            Some(self.pulse.deadline(&self.config)),
+            self.part_deadline(),
+            self.peer.opening_deadline(&self.config),
+        ];
         deadlines.into_iter().flatten().min().filter(|_| self.end.is_none())
     }
 
-    /// Time has passed: closes a session whose peer fell silent, or never comes to the end of its Open. Poll
-    /// afterwards.
+    /// Time has passed: closes a session whose peer fell silent, or never comes to the end of its Open or of a frame.
+    /// Poll afterwards.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.end.is_some() {
             return;
         }
+        let is_over = |deadline: Option<Time>| deadline.is_some_and(|deadline| now >= deadline);
         if now >= self.pulse.deadline(&self.config) {
             self.fail(&Error::Silent { since: self.pulse.heard_at() });
-        } else if self.peer.opening_deadline(&self.config).is_some_and(|deadline| now >= deadline) {
+        } else if is_over(self.part_deadline()) {
+            self.fail(&Error::EndlessFrame { len: self.reader.held_len() });
+        } else if is_over(self.peer.opening_deadline(&self.config)) {
             self.fail(&Error::SlowOpening { max_ms: self.config.opening_ms });
         }
     }
@@ -241,19 +249,25 @@ impl Session {
         }
     }
 
+    /// When a frame that does not end is not waited for any longer. An Open has a time of its own.
+    fn part_deadline(&self) -> Option<Time> {
+        let opening = self.peer.opening_deadline(&self.config);
+        self.pulse.part_deadline(&self.config).filter(|_| opening.is_none())
+    }
+
     fn fail(&mut self, error: &Error) {
         self.last_error = Some(error.to_string());
         self.close(error.code(), 0);
     }
 
-    fn handle_frames(&mut self, now: Time, store: &mut impl Store) -> Result<(), Error> {
+    fn handle_frames(&mut self, now: Time, len: usize, store: &mut impl Store) -> Result<(), Error> {
         while self.end.is_none() {
             let Some(frame) = self.reader.pop()? else { break };
             self.pulse.heard_frame(now, &frame);
             self.handle_frame(now, frame, store)?;
         }
         if self.reader.is_within_frame() {
-            self.pulse.heard_part(now);
+            self.pulse.heard_part(now, len);
         }
         Ok(())
     }

@@ -9,12 +9,19 @@ use crate::{Frame, Store};
 /// Quiet time before the first beat of a session that has not yet been found equal.
 const SETTLE_MS: u64 = 1_000;
 
+/// What a frame that has begun must grow by within the patience of a session: the thinnest link brings many times that. An
+/// honest peer whose frame cannot end, since its length came as another one, says less: beats, and each of them fills
+/// that frame a little.
+const PART_LEN_MIN: usize = 4 << 10;
+
 /// When we last heard and spoke, and what follows from it.
 #[derive(Debug)]
 pub(super) struct Pulse {
     heard_at: Time,
     /// Since when something is expected of the peer.
     waiting_since: Time,
+    /// The frame that is on its way in.
+    part: Option<Part>,
     /// Beats heard and sent since anything else was said: how far both sides have doubled their intervals.
     beats_heard: u32,
     beats_sent: u32,
@@ -27,11 +34,19 @@ pub(super) struct Pulse {
     mismatches: u32,
 }
 
+/// What has come of one frame lately.
+#[derive(Debug)]
+struct Part {
+    since: Time,
+    len: usize,
+}
+
 impl Pulse {
     pub(super) fn new(now: Time, config: &Config) -> Pulse {
         Pulse {
             heard_at: now,
             waiting_since: now,
+            part: None,
             beats_heard: 0,
             beats_sent: 0,
             beat_at: now.plus_ms(config.beat_ms),
@@ -53,12 +68,18 @@ impl Pulse {
     }
 
     /// A frame is on its way in: on a slow link the peer is told at the short interval that we are here.
-    pub(super) fn heard_part(&mut self, now: Time) {
+    pub(super) fn heard_part(&mut self, now: Time, len: usize) {
+        let part = self.part.get_or_insert(Part { since: now, len: 0 });
+        part.len += len;
+        if part.len >= PART_LEN_MIN {
+            *part = Part { since: now, len: 0 };
+        }
         self.beats_sent = 0;
         self.beat_at = self.beat_at.min(now.plus_ms(self.intervals.0));
     }
 
     pub(super) fn heard_frame(&mut self, now: Time, frame: &Frame) {
+        self.part = None;
         if matches!(frame, Frame::Beat(_)) {
             self.beats_heard += 1;
         } else {
@@ -95,6 +116,11 @@ impl Pulse {
     /// The peer is silent when two of its intervals and some patience pass without a byte.
     pub(super) fn deadline(&self, config: &Config) -> Time {
         self.waiting_since.plus_ms(2 * self.interval(self.beats_heard + 1) + config.patience_ms)
+    }
+
+    /// When a frame that has begun and hardly grows is not waited for any longer.
+    pub(super) fn part_deadline(&self, config: &Config) -> Option<Time> {
+        self.part.as_ref().map(|part| part.since.plus_ms(2 * config.beat_ms + config.patience_ms))
     }
 
     pub(super) fn timeout(&self, config: &Config) -> Time {

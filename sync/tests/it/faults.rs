@@ -1,6 +1,6 @@
 //! What goes wrong between two honest replicas: cuts, fragments, duplicates, crashes, crossings.
 
-use crdt::Dot;
+use crdt::{Dot, Time};
 use expect_test::expect;
 use sync::{ByeCode, Config, State};
 
@@ -308,6 +308,43 @@ fn a_silent_peer_times_out() {
     }
     assert_eq!(waited, 89_000, "two intervals and patience, from the beat that came a second ago");
     assert_eq!(pair.states().0, State::Closed);
+}
+
+/// What `b` does with a frame of 16 KiB that goes on by so many bytes every 15 seconds, while the peer is well.
+fn grow(len: usize) -> Pair {
+    let mut pair = Pair::new(Model::new(1), Model::new(2));
+    pair.wait(2_000);
+    let header = [0, 0, 0x40, 3, 2, 0x82, 0x80];
+    pair.b.session.handle_bytes(pair.now, &header, &mut pair.b.model).expect("the beginning of a Cover");
+    for _ in 0..11 {
+        pair.now = pair.now.plus_ms(15_000);
+        pair.b.session.handle_timeout(pair.now);
+        while pair.b.session.poll_transmit(pair.now, &mut pair.b.model).is_some() {}
+        if pair.b.session.is_closed() {
+            break;
+        }
+        let part = vec![0; len];
+        pair.b
+            .session
+            .handle_bytes(pair.now, &part, &mut pair.b.model)
+            .expect("a frame is not read before its end");
+    }
+    pair
+}
+
+#[test]
+fn a_frame_that_does_not_end_is_not_waited_for_though_the_peer_beats() {
+    let begun = Time(1_000_000).plus_ms(2_000);
+    let pair = grow(41);
+    let status = pair.status().1;
+    assert_eq!(status.end.map(|end| end.code), Some(ByeCode::Timeout), "{status:?}");
+    assert_eq!(pair.now.since(begun), 60_000);
+    assert_eq!(
+        status.last_error.as_deref(),
+        Some("a frame of the peer does not end, 130 bytes of it are here")
+    );
+    // However thin the link: it goes on.
+    assert_eq!(grow(1_366).status().1.end, None);
 }
 
 #[test]

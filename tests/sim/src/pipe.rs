@@ -24,8 +24,22 @@ pub struct Pipe {
 struct Piece {
     sent_at: u64,
     at: u64,
+    /// Where in its frame it begins.
+    from: usize,
     bytes: Vec<u8>,
 }
+
+/// The byte of a frame that was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Corrupted {
+    /// One of its length: where the next frame begins nobody can tell any more.
+    Length,
+    /// Any other.
+    Rest,
+}
+
+/// Bytes of a frame that say how long it is.
+const LENGTH_LEN: usize = 4;
 
 impl Pipe {
     /// Whether the sender may put more on the way.
@@ -33,7 +47,7 @@ impl Pipe {
         self.queued_len < IN_FLIGHT_MAX
     }
 
-    /// Puts bytes on the way, in fragments; when the first of them arrives.
+    /// Puts a frame on the way, in fragments.
     pub fn send(&mut self, now: u64, profile: &Profile, late: u64, bytes: &[u8], random: &mut Random) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -47,20 +61,21 @@ impl Pipe {
             let spent = (piece.len() as u64 * 1000).checked_div(rate).unwrap_or(0);
             self.free_at = self.free_at.max(now) + spent;
             let jitter = random.below(profile.jitter + 1);
-            self.push(now, self.free_at + profile.delay + jitter + late, piece.to_vec());
+            let from = bytes.len() - rest.len() - piece.len();
+            self.push(now, self.free_at + profile.delay + jitter + late, from, piece.to_vec());
         }
     }
 
     /// Ends the stream behind what is on the way.
     pub fn finish(&mut self, now: u64, profile: &Profile) {
-        self.push(now, self.free_at.max(now) + profile.delay, Vec::new());
+        self.push(now, self.free_at.max(now) + profile.delay, 0, Vec::new());
     }
 
-    fn push(&mut self, sent_at: u64, at: u64, bytes: Vec<u8>) {
+    fn push(&mut self, sent_at: u64, at: u64, from: usize, bytes: Vec<u8>) {
         // A stream keeps its order, whatever the packets under it do.
         let at = self.queue.back().map_or(at, |last| at.max(last.at));
         self.queued_len += bytes.len();
-        self.queue.push_back(Piece { sent_at, at, bytes });
+        self.queue.push_back(Piece { sent_at, at, from, bytes });
     }
 
     /// When the next piece arrives.
@@ -101,16 +116,12 @@ impl Pipe {
         self.stalled_until == u64::MAX
     }
 
-    /// Another byte instead of the one at a random place on the way; false when nothing is on the way.
-    pub fn corrupt(&mut self, random: &mut Random) -> bool {
-        match self.queue.front_mut() {
-            Some(piece) if !piece.bytes.is_empty() => {
-                let at = random.below(piece.bytes.len() as u64) as usize;
-                piece.bytes[at] ^= 1 << random.below(8);
-                true
-            }
-            _ => false,
-        }
+    /// Another byte instead of the one at a random place on the way; nothing when nothing is on the way.
+    pub fn corrupt(&mut self, random: &mut Random) -> Option<Corrupted> {
+        let piece = self.queue.front_mut().filter(|piece| !piece.bytes.is_empty())?;
+        let at = random.below(piece.bytes.len() as u64) as usize;
+        piece.bytes[at] ^= 1 << random.below(8);
+        Some(if piece.from + at < LENGTH_LEN { Corrupted::Length } else { Corrupted::Rest })
     }
 
     /// Only the first bytes of what is on the way will arrive; false when nothing is.

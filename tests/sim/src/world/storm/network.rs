@@ -2,6 +2,7 @@
 
 use crate::agenda::Due;
 use crate::faults::Fault;
+use crate::pipe::Corrupted;
 use crate::world::World;
 
 impl World {
@@ -32,7 +33,13 @@ impl World {
                 connection.is_broken = true;
                 true
             }
-            _ => pipe.corrupt(&mut self.random),
+            _ => {
+                let corrupted = pipe.corrupt(&mut self.random);
+                // Under TLS that byte would have been the end. Here the end is the session's patience with a frame that does
+                // not end, and it may be as long as everyone has to become equal.
+                connection.is_broken |= corrupted == Some(Corrupted::Length);
+                corrupted.is_some()
+            }
         };
         if !has_struck {
             return;
