@@ -72,6 +72,13 @@ pub enum Error {
         /// How many.
         commits: u64,
     },
+    /// The role came here and nothing was signed since: the ring has no room for another home before the first version of
+    /// this one.
+    #[error("the role came to this home, which has not signed version {version}, its first, yet")]
+    NotTakenUp {
+        /// Its first version.
+        version: u64,
+    },
     /// Nobody with a row.
     #[error("device {device} is not a member of the space")]
     NotMember {

@@ -30,6 +30,10 @@ impl Home {
         if uncovered > 0 || self.in_doubt.is_some() {
             return Err(Error::Uncovered { commits: uncovered });
         }
+        let first = replica.ring().records().last().map_or(0, |record| record.from_version);
+        if first > replica.base().version {
+            return Err(Error::NotTakenUp { version: first });
+        }
         let record = RingRecord {
             space: replica.space(),
             n: replica.ring().n() + 1,

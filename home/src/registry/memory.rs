@@ -54,6 +54,11 @@ impl MemoryRegistry {
         self.plan.push_back(mishap.into());
     }
 
+    /// Whether the next call goes wrong.
+    pub fn is_troubled(&self) -> bool {
+        self.plan.front().is_some_and(Option::is_some)
+    }
+
     /// Whatever was planned and has not happened, does not.
     pub fn heal(&mut self) {
         self.plan.clear();

@@ -50,6 +50,22 @@ fn founded() -> (Owner, Owner, Device) {
 }
 
 #[test]
+fn a_home_hands_the_role_on_only_once_it_has_signed_a_version() {
+    let (mut owner, mut target, _) = founded();
+    let version = owner.device.version() + 1;
+    hand_over(&mut owner, &target).unwrap();
+    meet(NOW, &mut target.device, &mut owner.device);
+    review(&mut target);
+    let at_once = hand_over(&mut target, &owner);
+    assert!(matches!(at_once, Err(Error::NotTakenUp { version: first }) if first == version), "{at_once:?}");
+    target.device.put(NOW, "key", "1");
+    assert_eq!(target.batch(NOW), Some(version));
+    meet(NOW, &mut target.device, &mut owner.device);
+    hand_over(&mut target, &owner).unwrap();
+    assert_eq!(target.home.duty(), Duty::NotHome);
+}
+
+#[test]
 fn the_new_home_signs_the_next_version_and_everybody_follows() {
     let (mut owner, mut target, mut device) = founded();
     let version = owner.device.version();

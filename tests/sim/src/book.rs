@@ -36,10 +36,22 @@ pub struct Book {
     /// What its author has dropped with something that it needs of a device that was out. That may count again later, and
     /// this not.
     pub dropped: BTreeSet<Dot>,
+    /// Of what was acknowledged and then dropped by its author: what of it had an effect just before, so that it is to be
+    /// written again.
+    pub owed: BTreeMap<Dot, Vec<Owed>>,
     /// How far each writer was said to be anchored, anywhere.
     pub anchored: Vector,
     /// What applications asked for, in collections with a policy of their own.
     pub deeds: Deeds,
+}
+
+/// One effect of a commit that was dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owed {
+    /// Where.
+    pub place: Place,
+    /// What it removed that would come back; none for what it put.
+    pub removes: Option<Dot>,
 }
 
 #[derive(Default)]
@@ -92,6 +104,11 @@ impl Book {
         if opened == run { Ok(()) } else { Err(format!("run {run:?} wrote {dot}, opened by run {opened:?}")) }
     }
 
+    /// The machine that opened a writer.
+    pub fn machine_of(&self, writer: &WriterId) -> Option<usize> {
+        self.writers.get(writer).map(|(machine, _)| *machine)
+    }
+
     /// Notes that a writer was told its commit is durable.
     pub fn acknowledge(&mut self, dot: Dot, machine: usize) {
         self.acknowledged.insert(dot, Some(machine));
@@ -104,8 +121,11 @@ impl Book {
         }
     }
 
-    /// Notes a Handle; two with one version are an alarm.
+    /// Notes a Handle; two with one version are an alarm. Before the first there is none.
     pub fn handle(&mut self, handle: &Handle) -> Result<(), String> {
+        if handle.version == 0 {
+            return Ok(());
+        }
         match self.handles.get(&handle.version) {
             Some(known) if known != handle => Err(format!("two Handles have version {}", handle.version)),
             Some(_) => Ok(()),
@@ -162,15 +182,15 @@ impl Book {
         }
     }
 
-    /// Whether a commit needs one of a device that was taken out, directly or through others, and that one is not held any
-    /// more: then this one counts no more either.
-    pub fn needs_dropped(&self, dot: Dot, is_held: impl Fn(&Dot) -> bool) -> bool {
+    /// Whether a commit that is not held was cut, or needs one that was, directly or through others: then it counts no
+    /// more either.
+    pub fn needs_cut(&self, dot: Dot, is_held: impl Fn(&Dot) -> bool, is_cut: impl Fn(&Dot) -> bool) -> bool {
         let (mut looked_at, mut open) = (BTreeSet::new(), vec![dot]);
         while let Some(dot) = open.pop() {
             if is_held(&dot) || !looked_at.insert(dot) {
                 continue;
             }
-            if self.removed.contains(&dot.writer.device()) {
+            if is_cut(&dot) {
                 return true;
             }
             open.extend((dot.seq > 1).then(|| Dot::new(dot.writer, dot.seq - 1)));
@@ -207,10 +227,23 @@ impl Book {
         self.keys.keys()
     }
 
-    /// What removes a dot at a place, whoever holds it.
-    pub fn removers(&self, place: &Place, dot: &Dot) -> impl Iterator<Item = Dot> {
-        let removals = self.keys.get(place).map_or(&[][..], |history| &history.removals);
-        removals.iter().filter(move |(_, target)| target == dot).map(|(by, _)| *by)
+    /// The commits that were written in place of one that its author has dropped.
+    pub fn successors(&self, dropped: &Commit) -> impl Iterator<Item = &Arc<Commit>> {
+        let (of, hlc) = (dropped.dot().writer, dropped.header().hlc);
+        let writers = self.known.keys().filter(move |writer| {
+            let first = self.commits.get(&Dot::new(**writer, 1));
+            let open = first.and_then(|first| first.header().open.as_ref());
+            open.and_then(|open| open.reissues.as_ref()).is_some_and(|(writer, ..)| *writer == of)
+        });
+        let written = writers.flat_map(|writer| {
+            self.commits.range(Dot::new(*writer, 1)..=Dot::new(*writer, u64::MAX)).map(|(_, commit)| commit)
+        });
+        written.filter(move |commit| commit.header().hlc == hlc)
+    }
+
+    /// Whether a dot was put at a place.
+    pub fn is_put(&self, place: &Place, dot: &Dot) -> bool {
+        self.keys.get(place).is_some_and(|history| history.puts.contains_key(dot))
     }
 
     /// Whether something held removes a dot at a place.

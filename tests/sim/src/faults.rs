@@ -26,7 +26,7 @@ faults! {
     Delay,
     /// F4: a frame arrives twice.
     Duplicate,
-    /// F5: bytes overtake others that were sent to the same machine before them, on another connection.
+    /// F5: a frame is kept back, and others overtake it that were sent to the same machine after it, on another connection.
     Reorder,
     /// F6: one direction stops for a while.
     Stall,

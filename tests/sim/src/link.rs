@@ -4,6 +4,7 @@ use crdt::Time;
 use sync::Session;
 
 use crate::pipe::Pipe;
+use crate::promise::classes::Line;
 
 /// How a link behaves while nothing is wrong with it.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +91,10 @@ pub struct Connection {
     pub reads_at: [u64; 2],
     /// Frames each end has sent.
     pub sent_frames: [u64; 2],
+    /// What each end has sent, the most urgent first.
+    pub lines: [Line; 2],
+    /// What was said here was not all as it was meant, once each: what comes of it is nobody's fault.
+    pub is_bent: bool,
     /// No end is told that the other is gone.
     pub is_silent: bool,
     /// Something is wrong with it that only its end cures.

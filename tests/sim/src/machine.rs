@@ -10,6 +10,7 @@ use replica::{Limits, Mode, OpenOptions, Opened, Replica, Spent, Sweeper, Transa
 use crate::book::Vector;
 use crate::clock::WallClock;
 use crate::faults::Fault;
+use crate::promise::reissue::Held;
 
 /// A device, or the home of some space.
 pub struct Machine {
@@ -76,6 +77,8 @@ pub struct Copy {
     pub flush_at: Option<u64>,
     /// How far its peers were told that it holds each writer: that survives whatever happens to the process.
     pub told: Vector,
+    /// What it held before a step in which its process ended: it may have adopted something in it.
+    pub before: Option<Held>,
     /// Written, not flushed: nobody was told.
     pub pending: Vec<Pending>,
     /// The last change of what is visible that is in the book.
@@ -249,8 +252,9 @@ impl Machine {
         self.down_until = self.down_until.max(until);
         for copy in self.copies.values_mut() {
             let told = std::mem::take(&mut copy.told);
+            let before = copy.before.take();
             let Copy { version, leaving, has_left, .. } = *copy;
-            *copy = Copy { version, told, leaving, has_left, ..Copy::default() };
+            *copy = Copy { version, told, before, leaving, has_left, ..Copy::default() };
         }
     }
 }

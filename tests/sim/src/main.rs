@@ -43,7 +43,8 @@ examples
   sim explain --seed 4711 --faults F3,F17 --features none --devices 2 --steps 310
                                         what shrink printed last
 
-Exit codes: 0 every promise was kept, 1 one was broken or a world had to be abandoned, 2 this text was needed.
+Exit codes: 0 every promise was kept, 1 one was broken, a world had to be abandoned, or of 100 worlds and more none had
+some kind of fault, 2 this text was needed.
 What the promises and the faults are: docs/testing.md.";
 
 #[cfg(not(feature = "planted"))]

@@ -24,6 +24,9 @@ pub(crate) enum Until {
 /// might as well.
 const GRACE: f64 = 90.0;
 
+/// In so many worlds each kind of fault fires: one that did not cannot, and says nothing of what it is there for.
+const ALL_FIRE: u64 = 100;
+
 /// How often a run that nobody watches says where it is, in seconds.
 const TOLD_EVERY: f64 = 60.0;
 
@@ -52,8 +55,8 @@ struct Played {
     cost: f64,
 }
 
-/// Plays seeds from `from` on; worlds share nothing, so that threads cannot disturb them. Fails if a promise broke, or if
-/// nobody knows, since a world had to be abandoned.
+/// Plays seeds from `from` on; worlds share nothing, so that threads cannot disturb them. Fails if a promise broke, if
+/// nobody knows, since a world had to be abandoned, or if some kind of fault fired in none of many worlds.
 pub(crate) fn play(from: u64, until: &Until, jobs: u64) -> ExitCode {
     let (sender, played) = mpsc::channel();
     let players = (0..jobs.max(1)).map(|number| Player::start(number as usize, sender.clone())).collect();
@@ -156,7 +159,12 @@ impl Run<'_> {
         for (job, began) in &abandoned {
             println!("abandoned after {:.0} s: {}", self.elapsed() - began, replay(job));
         }
-        if self.sums.broken.is_empty() && abandoned.is_empty() {
+        let missing = if self.sums.worlds < ALL_FIRE { Vec::new() } else { self.sums.missing() };
+        if !missing.is_empty() {
+            let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            println!("never fired in {} worlds: {}", self.sums.worlds, missing.join(", "));
+        }
+        if self.sums.broken.is_empty() && abandoned.is_empty() && missing.is_empty() {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE

@@ -31,6 +31,9 @@ pub struct Outcome {
     pub forks: u64,
     /// Keys at which a home let losers go.
     pub expired: u64,
+    /// How many times the values that the home shows in the end are what a few changes may move in one conversation: what
+    /// moves everything again is over that bound by as much.
+    pub times_bound: u64,
     /// Faults that happened.
     pub fired: Fired,
     /// Lies that were told.

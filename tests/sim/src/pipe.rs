@@ -16,6 +16,8 @@ pub struct Pipe {
     queued_len: usize,
     free_at: u64,
     stalled_until: u64,
+    /// A part of something was the last that will arrive: a stream has no holes.
+    is_torn: bool,
     /// No more than so many bytes a second, whatever the profile says.
     pub rate_max: Option<u64>,
 }
@@ -27,6 +29,8 @@ struct Piece {
     /// Where in its frame it begins.
     from: usize,
     bytes: Vec<u8>,
+    /// Kept back so that others overtake it, and none has yet.
+    is_held: bool,
 }
 
 /// The byte of a frame that was changed.
@@ -72,10 +76,26 @@ impl Pipe {
     }
 
     fn push(&mut self, sent_at: u64, at: u64, from: usize, bytes: Vec<u8>) {
+        if self.is_torn {
+            return;
+        }
         // A stream keeps its order, whatever the packets under it do.
         let at = self.queue.back().map_or(at, |last| at.max(last.at));
         self.queued_len += bytes.len();
-        self.queue.push_back(Piece { sent_at, at, from, bytes });
+        self.queue.push_back(Piece { sent_at, at, from, bytes, is_held: false });
+    }
+
+    /// What was sent last was kept back for others to overtake.
+    pub fn hold(&mut self) {
+        if let Some(piece) = self.queue.back_mut() {
+            piece.is_held = true;
+        }
+    }
+
+    /// Something that was sent at a time has arrived elsewhere: whether that overtook what was kept back here.
+    pub fn is_overtaken(&mut self, sent_at: u64) -> bool {
+        let held = self.queue.iter_mut().filter(|piece| piece.is_held && piece.sent_at < sent_at);
+        held.map(|piece| piece.is_held = false).count() > 0
     }
 
     /// When the next piece arrives.
@@ -131,6 +151,7 @@ impl Pipe {
                 piece.bytes.truncate(1 + random.below(piece.bytes.len() as u64 - 1) as usize);
                 self.queued_len = piece.bytes.len();
                 self.queue.truncate(1);
+                self.is_torn = true;
                 true
             }
             _ => false,

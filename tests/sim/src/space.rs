@@ -27,8 +27,8 @@ pub struct Space {
     pub book: Book,
     /// Its home was restored from a copy: it waits for members, wherever they are.
     pub was_restored: bool,
-    /// Something went wrong with its registry: a home that asks may not be answered.
-    pub is_unsure: bool,
+    /// Handles that its home made since the faults stopped.
+    pub rounds: u64,
 }
 
 /// The collections of a space.

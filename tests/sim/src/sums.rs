@@ -78,6 +78,11 @@ impl Sums {
         rare.into_iter().take(count_max)
     }
 
+    /// The kinds that never fired.
+    pub(crate) fn missing(&self) -> Vec<Fault> {
+        self.fired.missing()
+    }
+
     /// All of it so far, in a line.
     pub(crate) fn line(&self, until: &Until) -> String {
         let Sums { worlds, commits, crashes, .. } = self;

@@ -80,13 +80,15 @@ pub struct World {
 struct Counts {
     /// Milliseconds from calm to equal.
     converged: u64,
-    /// Handles made meanwhile.
+    /// Handles made meanwhile in the space that took most.
     rounds: u64,
     /// Bytes put on the way.
     sent_len: u64,
     crashes: u64,
     /// Keys at which homes let losers go.
     expired: u64,
+    /// What is shown in the end, in bounds of what a few changes may move.
+    times_bound: u64,
 }
 
 impl World {
@@ -133,7 +135,7 @@ impl World {
         let (seed, told, forks) = (self.seed, self.told(), self.forks());
         let (step, at, fired, leapt) = (self.step, self.now - START, self.fired, self.leapt);
         let commits = self.spaces.iter().map(|space| space.book.acknowledged().count() as u64).sum();
-        let Counts { converged, rounds, crashes, expired, .. } = self.counts;
+        let Counts { converged, rounds, crashes, expired, times_bound, .. } = self.counts;
         let machines = self.machines.len();
         let trace = self.trace.hash();
         let events = self.trace.into_events();
@@ -151,6 +153,7 @@ impl World {
                 rounds,
                 forks,
                 expired,
+                times_bound,
                 fired,
                 told,
                 events,

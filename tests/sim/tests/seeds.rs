@@ -44,6 +44,21 @@ fn homes_let_losers_go_and_every_promise_is_kept() {
     assert!(expired > 0, "no home let losers go");
 }
 
+/// Spaces so much larger than what a few changes may move that whoever sends everything again is far over it.
+#[test]
+fn what_moves_is_as_much_as_what_differs_in_spaces_many_times_that() {
+    for seed in 1..=3 {
+        let weather = Some(Weather::of(&[], &[Feature::BigCommits, Feature::Values], 1_000));
+        let options = Options { weather, devices_max: Some(2), ..Options::default() };
+        let outcome = sim::run(seed, options).unwrap_or_else(|broken| panic!("{broken}"));
+        assert!(
+            outcome.times_bound >= 4,
+            "seed {seed}: only {} times the bound is there",
+            outcome.times_bound
+        );
+    }
+}
+
 #[test]
 fn a_seed_plays_again_to_the_byte() {
     for seed in [3, 7] {

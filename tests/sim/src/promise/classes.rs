@@ -1,11 +1,14 @@
 //! I19: a commit never waits for a less urgent one that it does not need.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crdt::{Commit, Dot};
+use crdt::{Class, Commit, Dot, WriterId};
+use disk::MemoryDisk;
+use replica::Replica;
+use sync::Store;
 
 use super::{Verdict, breach};
-use crate::book::Book;
+use crate::book::{Book, Vector, is_held};
 
 /// What a commit depends on is of its class or a more urgent one.
 pub fn depends(name: &str, commit: &Commit) -> Verdict {
@@ -39,4 +42,84 @@ pub fn sent(name: &str, book: &Book, commits: &[std::sync::Arc<Commit>]) -> Verd
         }
     }
     Ok(())
+}
+
+/// What one end of a conversation has sent of its machine's writers, and what was ready while something less urgent went.
+///
+/// Only writers of its own: what it hands on of others, a copy of its folder included, waits for their seals. After a refusal or a proof nothing is said of
+/// what is ready, nor once the peer says anew what it has, nor after a unit that was not read here.
+#[derive(Default)]
+pub struct Line {
+    sent: Vector,
+    /// How far each of its own writers was ready when the unit that is under way was put together.
+    ready: Option<Vector>,
+    /// How far a writer was ready when a less urgent commit went, and that one.
+    passed: BTreeMap<WriterId, (u64, Dot)>,
+    is_over: bool,
+}
+
+impl Line {
+    /// Nothing more is to be said of it.
+    pub fn end(&mut self) {
+        self.is_over = true;
+    }
+
+    /// The peer says what it has: before anything was sent, as every talk begins, or anew.
+    pub fn starts_anew(&mut self) {
+        self.is_over |= !self.sent.is_empty();
+    }
+
+    /// The values of a unit go before its commits.
+    pub fn begins(&mut self, book: &Book, machine: usize, replica: &Replica<MemoryDisk>) {
+        if !self.is_over {
+            self.ready.get_or_insert_with(|| ready(book, machine, replica));
+        }
+    }
+
+    /// A unit goes. What it brings for the first time, and could have gone before something less urgent that went, waited.
+    pub fn sends(
+        &mut self,
+        name: &str,
+        book: &Book,
+        machine: usize,
+        replica: &Replica<MemoryDisk>,
+        commits: &[std::sync::Arc<Commit>],
+    ) -> Verdict {
+        if self.is_over {
+            return Ok(());
+        }
+        let ready = self.ready.take().unwrap_or_else(|| ready(book, machine, replica));
+        let fresh: Vec<Dot> =
+            commits.iter().map(|commit| commit.dot()).filter(|dot| !is_held(&self.sent, dot)).collect();
+        for dot in &fresh {
+            if let Some((_, before)) = self.passed.get(&dot.writer).filter(|(seq, _)| dot.seq <= *seq) {
+                let what = format!(
+                    "{name} sends {dot}, which was ready when {before} went, in another unit: that is less urgent, and nothing urgent needs it"
+                );
+                return Err(breach("I19", what));
+            }
+        }
+        for commit in commits {
+            let sent = self.sent.entry(commit.dot().writer).or_default();
+            *sent = commit.dot().seq.max(*sent);
+        }
+        for (writer, seq) in ready {
+            let waits = !is_held(&self.sent, &Dot::new(writer, seq)) && !self.passed.contains_key(&writer);
+            let less_urgent = |dot: &&Dot| dot.writer.class() > writer.class() && !book.is_urgent(dot);
+            if !waits {
+                continue;
+            }
+            if let Some(before) = fresh.iter().find(less_urgent) {
+                self.passed.insert(writer, (seq, *before));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How far the writers that a machine opened are visible there, but for the least urgent, which nothing passes.
+fn ready(book: &Book, machine: usize, replica: &Replica<MemoryDisk>) -> Vector {
+    let tail = replica.tail().into_iter().map(|(writer, seq, _)| (writer, seq));
+    let is_own = |writer: &WriterId| book.machine_of(writer) == Some(machine) && !writer.is_home();
+    tail.filter(|(writer, _)| is_own(writer) && writer.class() < Some(Class::Bulk)).collect()
 }

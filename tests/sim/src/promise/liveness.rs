@@ -13,10 +13,10 @@ pub fn too_late(where_is_everyone: &str) -> Breach {
     breach("I14", format!("not equal after {CONVERGE_MAX} ms of calm: {where_is_everyone}"))
 }
 
-/// Equal, but how soon?
-pub fn check(rounds: u64) -> Verdict {
+/// Equal, but how soon? Each space for itself.
+pub fn check(space: usize, rounds: u64) -> Verdict {
     if rounds <= ROUNDS_MAX {
         return Ok(());
     }
-    Err(breach("I14", format!("it took {rounds} Handles to become equal, more than {ROUNDS_MAX}")))
+    Err(breach("I14", format!("it took s{space} {rounds} Handles to become equal, more than {ROUNDS_MAX}")))
 }

@@ -11,9 +11,14 @@ const DEPTH: u64 = 3;
 /// What greeting, acknowledging and adopting cost one conversation whatever changed: rows of tails and of one Handle.
 const CONVERSATION_LEN: u64 = 24 << 10;
 
+/// The most that one conversation may move for `changed` entries.
+pub fn max(changed: u64) -> u64 {
+    CONVERSATION_LEN + changed * DEPTH * NODE_LEN
+}
+
 /// `moved` bytes over `conversations` for `changed` entries.
 pub fn check(space: usize, changed: u64, conversations: u64, moved: u64) -> Verdict {
-    let max = conversations * (CONVERSATION_LEN + changed * DEPTH * NODE_LEN);
+    let max = conversations * max(changed);
     if moved <= max {
         return Ok(());
     }

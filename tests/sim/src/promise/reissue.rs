@@ -13,18 +13,27 @@ use super::{Look, Verdict, breach};
 use crate::book::{Book, Place, Vector, is_held};
 
 /// What a replica held before it may have adopted something.
+#[derive(Clone)]
 pub struct Held {
     version: u64,
-    /// What waits for its flush, too: that is written again as well. None where nothing of its own is ever cut.
+    /// What waits for its flush, too: that is written again as well. None where nobody was ever taken out.
     seen: Option<Vector>,
+    /// Its own device was taken out at some time.
+    was_out: bool,
 }
 
 impl Held {
-    /// Of a replica; what it holds, where its device was taken out at some time.
+    /// Of a replica; what it holds, where somebody was taken out at some time.
     pub fn of(replica: &Replica<MemoryDisk>, book: &Book) -> Held {
-        let is_concerned = book.removed.contains(&replica.device().id()) && !replica.is_stopped();
+        let is_concerned = !book.removed.is_empty() && !replica.is_stopped();
         let held = |writer: &WriterId| replica.pending_seq(writer).unwrap_or_default();
-        Held { version: replica.base().version, seen: is_concerned.then(|| vector(book, held)) }
+        let was_out = book.removed.contains(&replica.device().id());
+        Held { version: replica.base().version, seen: is_concerned.then(|| vector(book, held)), was_out }
+    }
+
+    /// What it held; none where nothing can have been cut.
+    pub fn seen(&self) -> Option<&Vector> {
+        self.seen.as_ref()
     }
 
     /// Whether a replica has adopted something since.
@@ -34,7 +43,7 @@ impl Held {
 
     /// Compares what is read now with what would be, had nothing of its own been cut.
     pub fn compare(&self, name: &str, replica: &Replica<MemoryDisk>, book: &Book) -> Verdict {
-        let Some(before) = &self.seen else { return Ok(()) };
+        let Some(before) = self.seen.as_ref().filter(|_| self.was_out) else { return Ok(()) };
         // As readers see it: what came after the adoption waits for its flush.
         let now = vector(book, |writer| replica.seen(writer));
         let is_cut = |(writer, seq): &(&WriterId, &u64)| now.get(writer).is_none_or(|now| now < seq);

@@ -1,9 +1,9 @@
 //! I9: what no durable Handle covers is in the log of its author.
 
-use crdt::WriterId;
+use crdt::{Dot, WriterId};
 use sync::{Located, Store};
 
-use super::{Look, Verdict, breach};
+use super::{Look, Verdict, breach, loss};
 use crate::book::is_held;
 
 /// `covered` says how far the home covers a writer; a home that is down covers whatever its registry's Handle does, and
@@ -14,9 +14,10 @@ pub fn check(look: &Look<'_>, machine: usize, covered: impl Fn(&WriterId) -> u64
         if anchored >= dot.seq && covered(&dot.writer) >= dot.seq {
             continue;
         }
-        // Of a device that was taken out, or dropped with what it needs of one: what becomes of it is I3's.
+        // Cut, or dropped with what it needs: what becomes of it is I3's.
         let is_dropped = look.book.dropped.contains(dot) && !is_held(&look.seen, dot);
-        if is_dropped || look.book.needs_dropped(*dot, |dot| is_held(&look.seen, dot)) {
+        let is_cut = |dot: &Dot| loss::is_cut(look.book, look.replica, dot);
+        if is_dropped || look.book.needs_cut(*dot, |dot| is_held(&look.seen, dot), is_cut) {
             continue;
         }
         let located = look.replica.locate(&dot.writer, dot.seq);

@@ -278,7 +278,7 @@ impl<'a> Tiny<'a> {
                 return (0..3).try_for_each(|at| {
                     let look = Look::at(name(at), &self.machines[at].replica, &self.book, [self.coll]);
                     let look = look.map_err(|error| breach("I1", format!("{}: {error}", name(at))))?;
-                    loss::everywhere(&look, |_| u64::MAX)
+                    loss::everywhere(&look, &self.machines[0].replica)
                 });
             }
         }

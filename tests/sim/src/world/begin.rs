@@ -97,7 +97,7 @@ impl World {
             colls: Colls { things, kept },
             book,
             was_restored: false,
-            is_unsure: false,
+            rounds: 0,
         });
         self.create(home, space, genesis.clone(), founded.into());
         for machine in (0..self.machines.len()).filter(|machine| *machine != home) {

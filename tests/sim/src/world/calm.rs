@@ -39,13 +39,16 @@ impl World {
 
     /// Everything that is under way arrives, until all are equal.
     pub(super) fn converge(&mut self) -> Verdict {
-        let (start, rounds) = (self.now, self.counts.rounds);
+        let start = self.now;
+        self.spaces.iter_mut().for_each(|space| space.rounds = 0);
         while self.now < start + liveness::CONVERGE_MAX {
             self.play_until(self.now + LOOK_EVERY)?;
             if self.is_converged() {
                 self.counts.converged = self.counts.converged.max(self.now - start);
-                self.counts.rounds -= rounds;
-                liveness::check(self.counts.rounds / self.spaces.len() as u64)?;
+                for (number, space) in self.spaces.iter().enumerate() {
+                    self.counts.rounds = self.counts.rounds.max(space.rounds);
+                    liveness::check(number, space.rounds)?;
+                }
                 return self.check_end();
             }
         }

@@ -5,7 +5,7 @@ use crate::agenda::Due;
 use crate::event::What;
 use crate::faults::Fault;
 use crate::machine::chain;
-use crate::promise::Verdict;
+use crate::promise::{ASSERTION, Verdict, breach};
 
 impl World {
     /// Something may have reached an end of a connection.
@@ -37,7 +37,7 @@ impl World {
         let replica = copy.replica.as_mut().expect("it runs");
         let had_room = connection.pipes[end].has_room();
         let sent_at = connection.pipes[end].sent_at();
-        let (mut nonsense, mut is_over) = (None, false);
+        let (mut nonsense, mut is_late, mut is_over) = (None, false, false);
         while let Some(bytes) = connection.pipes[end].receive(self.now) {
             if bytes.is_empty() {
                 is_over = true;
@@ -45,6 +45,8 @@ impl World {
             }
             self.trace.bytes(&bytes);
             if let Err(error) = connection.sessions[end].handle_bytes(now, &bytes, replica) {
+                // It has gone on from what it offered, and nobody has kept that for whoever asks late.
+                is_late |= matches!(error, sync::Error::NodesMissing { .. });
                 nonsense = Some(chain(&error));
             }
         }
@@ -54,6 +56,14 @@ impl World {
             self.dirty.insert((peer, space));
         }
         if let Some(reason) = nonsense {
+            let is_bent = self.connections[&id].is_bent;
+            if !is_bent && !is_late && !self.is_excused(machine) && !self.is_excused(peer) {
+                let name = self.name(machine, space);
+                return Err(breach(
+                    ASSERTION,
+                    format!("{name} disbelieves m{peer}, which is honest: {reason}"),
+                ));
+            }
             self.note(machine, What::Disbelieves { space, peer, reason });
         }
         self.count_reordered(id, machine, sent_at);
@@ -65,18 +75,16 @@ impl World {
         Ok(())
     }
 
-    /// Whether what has just arrived overtook something on another connection.
+    /// Whether what has just arrived overtook something that was kept back on another connection. That links of another
+    /// delay overtake each other by themselves is no fault, and not counted.
     fn count_reordered(&mut self, id: u64, machine: usize, sent_at: Option<u64>) {
         let Some(sent_at) = sent_at else { return };
-        let is_overtaken = self.connections.iter().any(|(other, connection)| {
-            *other != id
-                && connection
-                    .end_of(machine)
-                    .and_then(|end| connection.pipes[end].sent_at())
-                    .is_some_and(|sent| sent < sent_at)
+        let mut others = self.connections.iter_mut().filter(|(other, _)| **other != id);
+        let is_overtaken = others.any(|(_, connection)| {
+            connection.end_of(machine).is_some_and(|end| connection.pipes[end].is_overtaken(sent_at))
         });
         if is_overtaken {
-            self.fired.add(Fault::Reorder);
+            self.suffer(machine, Fault::Reorder, "");
         }
     }
 

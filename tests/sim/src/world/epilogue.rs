@@ -1,7 +1,9 @@
 //! What equal replicas cost, and what a few changes cost them.
 
+use crdt::Payload;
+
 use super::World;
-use crate::promise::{Verdict, moved, quiescence};
+use crate::promise::{Look, Verdict, moved, quiescence};
 
 /// Commits written to see what it takes to move them.
 const CHANGES: u64 = 8;
@@ -47,6 +49,21 @@ impl World {
             // Everyone else is out.
             return Ok(());
         }
+        self.counts.times_bound = self.shown_len(space) / moved::max(CHANGES);
         moved::check(space, CHANGES, conversations as u64, self.counts.sent_len - sent)
+    }
+
+    /// Bytes of all values that the home of a space shows.
+    fn shown_len(&self, space: usize) -> u64 {
+        let it = &self.spaces[space];
+        let replica = self.machines[it.home].replica(space).expect("everyone runs in the end");
+        let look = Look::at("the home".to_owned(), replica, &it.book, it.colls.all());
+        let shown = look.map(|look| look.shown).unwrap_or_default();
+        let live = shown.iter().flat_map(|(_, live)| live);
+        live.map(|(_, payload)| match payload {
+            Payload::Inline(bytes) => bytes.len() as u64,
+            Payload::Blob(blob) => blob.len,
+        })
+        .sum()
     }
 }

@@ -22,7 +22,7 @@ impl World {
             return Ok(true);
         }
         if self.random.below(4) == 0 {
-            self.bound_losers(machine, space);
+            self.bound_losers(machine, space)?;
             // That flushes, and with it what was written before in this burst.
             self.note_visible(machine, space)?;
         } else {
@@ -38,12 +38,12 @@ impl World {
         Ok(self.machines[machine].replica(space).is_some())
     }
 
-    fn bound_losers(&mut self, machine: usize, space: usize) {
+    fn bound_losers(&mut self, machine: usize, space: usize) -> Verdict {
         let kept = self.spaces[space].colls.kept.iter();
         let has_losers = |policy| matches!(policy, Policy::Lww | Policy::Mv | Policy::Copies | Policy::Map);
         let kept: Vec<_> = kept.filter(|kept| has_losers(kept.made.policy)).map(|kept| kept.id).collect();
         if kept.is_empty() {
-            return;
+            return Ok(());
         }
         let coll = kept[self.random.below(kept.len() as u64) as usize];
         let age = AGES.get(self.random.below(4) as usize).copied();
@@ -52,10 +52,10 @@ impl World {
         let it = &mut self.machines[machine];
         let now = it.time(self.now);
         let Some(Copy { home: Some(home), replica: Some(replica), .. }) = it.copies.get_mut(&space) else {
-            return;
+            return Ok(());
         };
         match home.set_retention(replica, now, coll, &retention) {
-            Ok(()) | Err(home::Error::OffDuty { .. }) => {}
+            Ok(()) | Err(home::Error::OffDuty { .. }) => Ok(()),
             Err(error) => self.fail(machine, &chain(&error)),
         }
     }
@@ -82,10 +82,7 @@ impl World {
         });
         let Sweep { spent, .. } = match noted {
             Ok(sweep) => sweep,
-            Err(error) => {
-                self.fail(machine, &chain(&error));
-                return Ok(());
-            }
+            Err(error) => return self.fail(machine, &chain(&error)),
         };
         let (book, came) = (&self.spaces[space].book, &mut copy.losers_came);
         let checked = undisturbed(&it.disk, || expired::may_go(&name, book, &snapshot, &spent, now, came));

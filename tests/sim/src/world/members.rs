@@ -55,7 +55,7 @@ impl World {
                 }
             }
             Ok(false) => {}
-            Err(error) => self.fail(home, &chain(&error)),
+            Err(error) => self.fail(home, &chain(&error))?,
         }
         self.dirty.insert((home, space));
         self.settle()
@@ -155,10 +155,7 @@ impl World {
             match home.decide(replica, now, &from, &proposal) {
                 Ok(Decision::Answered(outcome)) => session.answer(proposal.id, outcome),
                 Ok(Decision::Decided(version)) => copy.owed.push((id, proposal.id, version)),
-                Err(error) => {
-                    self.fail(machine, &chain(&error));
-                    return Ok(());
-                }
+                Err(error) => return self.fail(machine, &chain(&error)),
             }
         }
         if self.is_calm && has_asked {
@@ -195,15 +192,16 @@ impl World {
     }
 
     /// What a machine does about the role beside making Handles: takes it up or lays it down, hands it on, answers.
-    pub(super) fn see_to_role(&mut self, machine: usize, space: usize) {
-        self.review(machine, space);
+    pub(super) fn see_to_role(&mut self, machine: usize, space: usize) -> Verdict {
+        self.review(machine, space)?;
         self.answer(machine, space);
         if self.spaces[space].home == machine {
-            self.hand_over(machine, space);
+            self.hand_over(machine, space)?;
         }
+        Ok(())
     }
 
-    fn review(&mut self, machine: usize, space: usize) {
+    fn review(&mut self, machine: usize, space: usize) -> Verdict {
         self.note_home(machine, space);
         let others = self.machines.iter().enumerate().filter(|(other, _)| *other != machine);
         let newest =
@@ -213,9 +211,9 @@ impl World {
         let it = &mut self.machines[machine];
         let now = it.time(self.now);
         let copy = it.copies.get_mut(&space).expect("it has the space");
-        let (Some(home), Some(replica)) = (copy.home.as_mut(), copy.replica.as_mut()) else { return };
+        let (Some(home), Some(replica)) = (copy.home.as_mut(), copy.replica.as_mut()) else { return Ok(()) };
         if replica.is_stopped() {
-            return;
+            return Ok(());
         }
         if copy.ring_n != replica.ring().n() {
             match home.review(replica, now, self.spaces[space].registry(machine)) {
@@ -237,9 +235,10 @@ impl World {
                     self.leave_space(machine, space);
                     self.forget_after(space, version);
                 }
-                Err(error) => self.fail(machine, &chain(&error)),
+                Err(error) => return self.fail(machine, &chain(&error)),
             }
         }
+        Ok(())
     }
 
     /// Ends all talk of a machine about a space, which is taken up again.
@@ -277,20 +276,20 @@ impl World {
     }
 
     /// Hands the role to whoever was chosen, once that one holds the newest version and nothing else is to be covered.
-    fn hand_over(&mut self, machine: usize, space: usize) {
-        let Some(to) = self.spaces[space].successor else { return };
+    fn hand_over(&mut self, machine: usize, space: usize) -> Verdict {
+        let Some(to) = self.spaces[space].successor else { return Ok(()) };
         let target = &self.machines[to];
         let leaves = |copy: &Copy| copy.leaving.is_some() || copy.has_left;
         // Two machines with one key: only a person can tell which of them acts.
         let is_double = self.machines.iter().filter(|it| it.key.id() == target.key.id()).count() > 1;
         if to == machine || target.is_rotten || is_double || self.is_calm || leaves(&target.copies[&space]) {
             self.spaces[space].successor = None;
-            return;
+            return Ok(());
         }
         let base = target.replica(space).filter(|_| !target.is_dark()).map(|replica| replica.base().clone());
         let device = target.key.id();
         if !self.is_on_duty(machine, space) {
-            return;
+            return Ok(());
         }
         let it = &mut self.machines[machine];
         let now = it.time(self.now);
@@ -298,14 +297,17 @@ impl World {
         let (home, replica) =
             (home.as_mut().expect("it is on duty"), replica.as_mut().expect("it is on duty"));
         if base.as_ref() != Some(replica.base()) {
-            return;
+            return Ok(());
         }
         match home.hand_over(replica, now, &device) {
             Ok(()) => self.note_home(machine, space),
             Err(Error::Uncovered { .. }) => home.wait(now),
-            Err(Error::NotMember { .. } | Error::NotWriter { .. }) => self.spaces[space].successor = None,
-            Err(error) => self.fail(machine, &chain(&error)),
+            Err(Error::NotMember { .. } | Error::NotWriter { .. } | Error::NotTakenUp { .. }) => {
+                self.spaces[space].successor = None;
+            }
+            Err(error) => return self.fail(machine, &chain(&error)),
         }
+        Ok(())
     }
 
     /// The ring of a machine says where the home is: what was handed over may be so though the disk has failed under it.

@@ -9,7 +9,7 @@ use crate::agenda::Due;
 use crate::event::What;
 use crate::faults::Fault;
 use crate::machine::{chain, limits};
-use crate::promise::{Verdict, open};
+use crate::promise::{ASSERTION, Verdict, breach, open};
 use crate::weather::Feature;
 
 /// The idle mark follows the last batch after this long.
@@ -62,7 +62,7 @@ impl World {
             }
             self.time_out(machine, space);
             self.run_home(machine, space)?;
-            self.mark_idle(machine, space);
+            self.mark_idle(machine, space)?;
             self.dirty.insert((machine, space));
         }
         Ok(())
@@ -80,15 +80,16 @@ impl World {
         }
     }
 
-    fn mark_idle(&mut self, machine: usize, space: usize) {
+    fn mark_idle(&mut self, machine: usize, space: usize) -> Verdict {
         let copy = self.machines[machine].copies.get_mut(&space).expect("it has the space");
         let is_idle = copy.wrote_at.is_some_and(|at| at + IDLE_MS <= self.now);
         if let Some(replica) = copy.replica.as_mut().filter(|_| is_idle) {
             copy.wrote_at = None;
             if let Err(error) = replica.idle() {
-                self.fail(machine, &chain(&error));
+                return self.fail(machine, &chain(&error));
             }
         }
+        Ok(())
     }
 
     /// Opens everything on a machine.
@@ -103,6 +104,8 @@ impl World {
         for space in &spaces {
             let (seed, limits) = (self.seed(), limits(self.weather.with(Feature::Roomy)));
             let registry = self.spaces[*space].registry(machine);
+            // A registry that fails now, or answers nothing, keeps a home from opening this once.
+            let is_troubled = registry.is_troubled();
             match self.machines[machine].open(*space, self.now, limits, seed, registry) {
                 Ok(opened) => {
                     let (version, found) = (opened.version, found(&opened));
@@ -113,7 +116,7 @@ impl World {
                         copy.version = copy.version.min(version);
                     }
                 }
-                Err(error) => return self.not_opened(machine, *space, &error),
+                Err(error) => return self.not_opened(machine, *space, is_troubled, &error),
             }
         }
         self.machines[machine].is_up = true;
@@ -121,6 +124,10 @@ impl World {
             self.unplan(machine);
         }
         for space in spaces {
+            let copy = self.machines[machine].copies.get_mut(&space).expect("it has the space");
+            if let Some(before) = copy.before.take() {
+                self.note_owed(machine, space, &before);
+            }
             self.harvest(machine, space)?;
             self.check(machine, space)?;
             self.check_told(machine, space)?;
@@ -130,16 +137,16 @@ impl World {
         Ok(())
     }
 
-    /// It may be that the disk failed just now, or that the folder is damaged: then somebody joins anew.
-    fn not_opened(&mut self, machine: usize, space: usize, error: &str) -> Verdict {
-        let is_excused = self.machines[machine].disk.faults_fired() > 0 || self.spaces[space].is_unsure;
+    /// It may be that the disk or the registry failed just now, or that the folder is damaged: then somebody joins anew.
+    fn not_opened(&mut self, machine: usize, space: usize, is_troubled: bool, error: &str) -> Verdict {
+        let is_excused = self.machines[machine].disk.faults_fired() > 0 || is_troubled;
         if self.machines[machine].is_rotten {
             self.note(machine, What::Stops { reason: format!("the folder is damaged: {error}") });
             self.wipe(machine);
             return Ok(());
         }
         if is_excused {
-            self.fail(machine, error);
+            self.restart(machine, error);
             return Ok(());
         }
         Err(open::refused(&format!("m{machine}/s{space} at step {}", self.step), error))
@@ -168,8 +175,24 @@ impl World {
         self.dial_all(machine);
     }
 
-    /// Something failed under a machine: its process ends, the fault is over, and it starts again later.
-    pub(super) fn fail(&mut self, machine: usize, error: &str) {
+    /// Something failed under a machine, which only what is wrong with its disk explains: it starts again later.
+    pub(super) fn fail(&mut self, machine: usize, error: &str) -> Verdict {
+        if !self.is_excused(machine) {
+            let what = format!("m{machine} fails at step {}, and its disk is well: {error}", self.step);
+            return Err(breach(ASSERTION, what));
+        }
+        self.restart(machine, error);
+        Ok(())
+    }
+
+    /// Whether a machine's disk did something wrong just now, is full or has changed at rest.
+    pub(super) fn is_excused(&self, machine: usize) -> bool {
+        let it = &self.machines[machine];
+        it.disk.faults_fired() > 0 || it.full_until.is_some() || it.is_rotten
+    }
+
+    /// The process of a machine ends, the fault is over, and it starts again later.
+    fn restart(&mut self, machine: usize, error: &str) {
         self.note(machine, What::Stops { reason: error.to_owned() });
         let until = self.now + self.random.below(5_000);
         let end = if self.machines[machine].is_dark() { End::PowerCut } else { End::Kill };
@@ -177,13 +200,14 @@ impl World {
     }
 
     /// A replica whose disk failed serves nobody any more; a daemon opens it again.
-    pub(super) fn end_if_stopped(&mut self, machine: usize) {
+    pub(super) fn end_if_stopped(&mut self, machine: usize) -> Verdict {
         let it = &self.machines[machine];
         let is_stopped =
             it.copies.values().filter_map(|copy| copy.replica.as_ref()).any(|replica| replica.is_stopped());
         if it.is_up && (is_stopped || it.is_dark()) {
-            self.fail(machine, "the disk failed under it");
+            return self.fail(machine, "a replica has stopped");
         }
+        Ok(())
     }
 
     /// The process is gone at once, and its connections with it.

@@ -10,7 +10,8 @@ use crate::faults::Fault;
 use crate::link::Connection;
 use crate::malice::Speech;
 use crate::pipe::Pipe;
-use crate::promise::{Verdict, classes, loss};
+use crate::promise::classes::{self, Line};
+use crate::promise::{Verdict, loss};
 
 /// A call that nobody takes is over after this long.
 const CALL_MS: u64 = 1_000;
@@ -78,6 +79,8 @@ impl World {
             awaited: [None; 2],
             reads_at: [0; 2],
             sent_frames: [0; 2],
+            is_bent: false,
+            lines: Default::default(),
             is_silent: false,
             is_broken: false,
         };
@@ -122,17 +125,27 @@ impl World {
             let Some(bytes) = connection.sessions[end].poll_transmit(now, replica) else { break };
             connection.sent_frames[end] += 1;
             self.counts.sent_len += bytes.len() as u64;
+            let (line, book) = (&mut connection.lines[end], &self.spaces[space].book);
             match small_frame(&bytes) {
                 Some(Frame::Commits(commits)) => {
-                    classes::sent(&name, &self.spaces[connection.space].book, &commits.commits)?;
+                    classes::sent(&name, book, &commits.commits)?;
+                    line.sends(&name, book, machine, replica, &commits.commits)?;
                 }
+                Some(Frame::Nack(_) | Frame::Fork(_)) => connection.lines.iter_mut().for_each(Line::end),
+                Some(frame @ (Frame::Cover(_) | Frame::Open(_))) => {
+                    // Who says anew what it has is sent anew what it lacks.
+                    connection.lines[1 - end].starts_anew();
+                    loss::tell(&mut copy.told, &frame);
+                }
+                Some(Frame::BlobData(_)) => line.begins(book, machine, replica),
                 Some(frame) => loss::tell(&mut copy.told, &frame),
-                None => {}
+                None => line.end(),
             }
             let speech = match self.lying.as_mut().filter(|lying| lying.machine == machine) {
                 Some(lying) => lying.speak(&place, now, replica, bytes),
                 None => Speech { frames: vec![bytes], lie: None },
             };
+            connection.is_bent |= speech.lie.is_some();
             lies.extend(speech.lie);
             for bytes in speech.frames {
                 let mut late = 0;
@@ -140,10 +153,18 @@ impl World {
                     late = self.random.below(5_000);
                     self.fired.add(Fault::Delay);
                 }
+                let is_held = self.weather.strikes(Fault::Reorder, &mut self.random);
+                if is_held {
+                    late += 500 + self.random.below(3_000);
+                }
                 let pipe = &mut connection.pipes[1 - end];
                 pipe.send(self.now, &connection.profile, late, &bytes, &mut self.random);
+                if is_held {
+                    pipe.hold();
+                }
                 if self.weather.strikes(Fault::Duplicate, &mut self.random) {
                     self.fired.add(Fault::Duplicate);
+                    connection.is_bent = true;
                     pipe.send(self.now, &connection.profile, 0, &bytes, &mut self.random);
                 }
             }

@@ -28,15 +28,18 @@ impl World {
 
     /// A replica that runs keeps every promise now.
     pub(super) fn check(&mut self, machine: usize, space: usize) -> Verdict {
-        self.end_if_stopped(machine);
+        self.end_if_stopped(machine)?;
         if self.machines[machine].replica(space).is_none() {
             return Ok(());
         }
         let disk = &self.machines[machine].disk;
-        match undisturbed(disk, || self.check_replica(machine, space))? {
-            Some(digests) => canonical::check(&mut self.spaces[space].book, &digests),
-            None => Ok(()),
-        }
+        let digests = undisturbed(disk, || self.check_replica(machine, space))?;
+        let base = self.machines[machine].replica(space).expect("it runs").base().clone();
+        let name = self.name(machine, space);
+        let book = &mut self.spaces[space].book;
+        // One that nobody has told of, as of a home that opened with what its registry had, is held against the next.
+        book.handle(&base).map_err(|what| breach("I8", format!("{name}: {what}")))?;
+        digests.map_or(Ok(()), |digests| canonical::check(book, &digests))
     }
 
     fn check_replica(
@@ -90,6 +93,11 @@ impl World {
         let has_adopted = |replica: &Replica<MemoryDisk>| !replica.is_stopped() && before.is_past(replica);
         // Where the power went meanwhile nothing can be read, and the process is about to end: what opens is looked at.
         if it.is_dark() || !it.replica(space).is_some_and(has_adopted) {
+            let is_over = it.is_dark() || it.replica(space).is_none_or(Replica::is_stopped);
+            if is_over && before.seen().is_some() {
+                let copy = self.machines[machine].copies.get_mut(&space).expect("it has the space");
+                copy.before.get_or_insert_with(|| before.clone());
+            }
             return Ok(());
         }
         // Whoever adopts flushes first, and may drop in the same step what that made durable. What it wrote in place of that
@@ -99,6 +107,7 @@ impl World {
         self.check_told(machine, space)?;
         self.forget_told(machine, space);
         self.note_dropped(machine, space);
+        self.note_owed(machine, space, before);
         let it = &self.machines[machine];
         let replica = it.replica(space).expect("it runs");
         undisturbed(&it.disk, || {
@@ -145,6 +154,19 @@ impl World {
         }
     }
 
+    /// What was dropped of what was acknowledged here, and what of that is to be written again: before the book knows what
+    /// was.
+    pub(super) fn note_owed(&mut self, machine: usize, space: usize, before: &Held) {
+        let it = &self.machines[machine];
+        let (Some(replica), Some(before)) = (it.replica(space), before.seen()) else { return };
+        let book = &mut self.spaces[space].book;
+        let owed = undisturbed(&it.disk, || {
+            let now = book.writers().map(|writer| (*writer, replica.seen(writer))).collect();
+            loss::owed(book, machine, before, &now)
+        });
+        book.owed.extend(owed);
+    }
+
     /// Nothing that anyone was promised is missing anywhere.
     pub(super) fn check_end(&mut self) -> Verdict {
         for machine in 0..self.machines.len() {
@@ -161,7 +183,7 @@ impl World {
                     reissue::once(&look)?;
                 }
                 if self.is_member(machine, number) {
-                    loss::everywhere(&look, |writer| home.anchored(writer))?;
+                    loss::everywhere(&look, home)?;
                     policies::alike(&look, home)?;
                 }
             }

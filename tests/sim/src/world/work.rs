@@ -11,7 +11,7 @@ use crate::deeds::{Ask, Request};
 use crate::event::What;
 use crate::faults::Fault;
 use crate::machine::{Copy, Pending, chain, undisturbed};
-use crate::promise::{ASSERTION, Verdict, breach, classes, poison, writers};
+use crate::promise::{Verdict, breach, classes, poison, writers};
 use crate::weather::Feature;
 use crate::workload::{self, Wrote};
 
@@ -52,7 +52,7 @@ impl World {
             && self.spaces[space].home == machine
             && self.random.below(6) == 0
         {
-            self.change_view(machine, space);
+            self.change_view(machine, space)?;
             // That flushes, and with it what was written before in this burst.
             self.note_visible(machine, space)?;
         }
@@ -74,7 +74,7 @@ impl World {
         if self.weather.with(Feature::LongTransactions) && copy.open.is_none() && self.random.coin() {
             match workload::begin(replica, colls.things[0], &self.weather, &mut self.random) {
                 Ok(open) => copy.open = Some(open),
-                Err(error) => self.fail(machine, &error),
+                Err(error) => self.fail(machine, &error)?,
             }
             return Ok(true);
         }
@@ -106,15 +106,11 @@ impl World {
                     self.weather.tire_of_big_commits();
                 }
                 self.note(machine, What::Writes { space, dot, class, puts, deletes });
-                self.remember(machine, space, dot, asks, &read);
+                self.remember(machine, space, dot, asks, &read)?;
             }
             Wrote::Refused(reason) => self.note(machine, What::Refuses { space, reason }),
             Wrote::Failed(error) => {
-                let is_excused = it.disk.faults_fired() > 0 || it.full_until.is_some() || it.is_rotten;
-                if !is_excused {
-                    return Err(breach(ASSERTION, format!("m{machine}/s{space} cannot write: {error}")));
-                }
-                self.fail(machine, &error);
+                self.fail(machine, &error)?;
                 return Ok(false);
             }
         }
@@ -122,9 +118,11 @@ impl World {
     }
 
     /// The home has a collection read otherwise from now on.
-    fn change_view(&mut self, machine: usize, space: usize) {
+    fn change_view(&mut self, machine: usize, space: usize) -> Verdict {
         let kept = &self.spaces[space].colls.kept;
-        let Some(kept) = kept.get(self.random.below(kept.len().max(1) as u64) as usize) else { return };
+        let Some(kept) = kept.get(self.random.below(kept.len().max(1) as u64) as usize) else {
+            return Ok(());
+        };
         let siblings = [Siblings::Replace, Siblings::Keep, Siblings::Show][self.random.below(3) as usize];
         let deletes = [Deletes::Hide, Deletes::Revive][self.random.below(2) as usize];
         let keeps = Manner { siblings: Siblings::Keep, ..Manner::of(Policy::Lww) };
@@ -134,18 +132,18 @@ impl World {
             (Policy::Lww | Policy::Mv | Policy::Copies, Siblings::Keep) if self.random.coin() => keeps,
             (Policy::Lww | Policy::Mv | Policy::Copies, Siblings::Keep) => Manner::of(Policy::Copies),
             (Policy::Lww | Policy::Mv | Policy::Copies, Siblings::Replace) => Manner::of(Policy::Lww),
-            _ => return,
+            _ => return Ok(()),
         };
         let coll = kept.id;
         let it = &mut self.machines[machine];
         let now = it.time(self.now);
         let Some(Copy { home: Some(home), replica: Some(replica), .. }) = it.copies.get_mut(&space) else {
-            return;
+            return Ok(());
         };
         // Said before it is known whether it counts: a disk that fails may have written it all the same.
         self.spaces[space].book.deeds.name(coll, manner);
         match home.set_view(replica, now, coll, &manner) {
-            Ok(()) | Err(home::Error::OffDuty { .. }) => {}
+            Ok(()) | Err(home::Error::OffDuty { .. }) => Ok(()),
             Err(error) => self.fail(machine, &chain(&error)),
         }
     }
@@ -158,13 +156,16 @@ impl World {
         dot: Dot,
         asks: Vec<Ask>,
         read: &Snapshot<MemoryDisk>,
-    ) {
+    ) -> Verdict {
         if asks.is_empty() {
-            return;
+            return Ok(());
         }
         let disk = &self.machines[machine].disk;
         match undisturbed(disk, || self.request(machine, space, dot, asks, read)) {
-            Ok(request) => self.spaces[space].book.deeds.ask(request),
+            Ok(request) => {
+                self.spaces[space].book.deeds.ask(request);
+                Ok(())
+            }
             Err(error) => self.fail(machine, &chain(&error)),
         }
     }

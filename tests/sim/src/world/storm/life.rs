@@ -263,7 +263,6 @@ impl World {
         let home = self.spaces[space].home;
         self.spaces[space].registry(home).heal();
         self.spaces[space].registry(home).plan(mishap);
-        self.spaces[space].is_unsure = true;
         self.suffer(home, fault, format!("{mishap:?} in s{space}"));
     }
 }

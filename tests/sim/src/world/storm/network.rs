@@ -38,6 +38,7 @@ impl World {
                 // Under TLS that byte would have been the end. Here the end is the session's patience with a frame that does
                 // not end, and it may be as long as everyone has to become equal.
                 connection.is_broken |= corrupted == Some(Corrupted::Length);
+                connection.is_bent |= corrupted.is_some();
                 corrupted.is_some()
             }
         };
