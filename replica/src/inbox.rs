@@ -159,11 +159,11 @@ impl<D: Disk> Replica<D> {
         if items.is_empty() {
             return Ok(pieces.full);
         }
-        // The last piece is filled up first: many small drops must not make the list long.
-        if let Some(last) = pieces.full.pop() {
-            for item in self.inbox_piece(&last)? {
-                pieces.push(fresh, item.encode())?;
-            }
+        // The last piece is filled up first: many small drops must not make the list long. One that cannot be read stays as
+        // it is: what comes after it must not be lost with it.
+        if let Some(Ok(last)) = pieces.full.last().map(|last| self.inbox_piece(last)) {
+            pieces.full.pop();
+            last.iter().try_for_each(|item| pieces.push(fresh, item.encode()))?;
         }
         items.iter().try_for_each(|item| pieces.push(fresh, item.encode()))?;
         pieces.finish(fresh)

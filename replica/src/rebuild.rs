@@ -62,10 +62,10 @@ impl<D: Disk> Replica<D> {
         }
         let reissue = self.reissue(&handle, &fresh, survivors, &sorted, unseen)?;
         let local = fold_overlay(&nodes, &mut fresh, survivors, &reissue.overlay())?;
-        let has_batch = !sorted.dropped.is_empty();
+        let end = self.log.end();
         let moved = self.write_rebuilt(now, handle, fresh, local, sorted, &reissue);
         // A batch without its manifest must not meet another one of that number.
-        if has_batch {
+        if self.log.end() > end {
             self.stop_on_error(moved)?
         } else {
             moved?

@@ -119,6 +119,37 @@ fn a_start_that_cannot_read_its_log_forgets_nothing_of_it() {
 }
 
 #[test]
+fn what_is_dropped_beside_a_piece_of_the_inbox_that_cannot_be_read_goes_into_another() {
+    let (space, mut home, device, disk) = pair();
+    let id = device.device().id();
+    drop(device);
+    let mut device = space.open(1, &disk, 3);
+    let grant = |home: &Local| home.snapshot().get(system::acl(), &Grant::key(&id)).unwrap();
+    let row = grant(&home).expect("it is a member");
+    let say = |home: &mut Local, device: &mut Local, value: Option<Vec<u8>>| {
+        space.write(home, vec![HomeWrite { coll: system::acl(), key: Grant::key(&id), value }]);
+        space.anchor(NOW, home);
+        deliver_handle(NOW, home, device);
+    };
+    for value in ["dropped first", "dropped second"] {
+        set(&mut device, "own", value);
+        say(&mut home, &mut device, None);
+        assert!(!device.is_stopped(), "{value}");
+        say(&mut home, &mut device, Some(row.clone()));
+        if value == "dropped first" {
+            assert!(!device.inbox().unwrap().is_empty());
+            flip(&disk, value.as_bytes());
+            assert!(device.inbox().is_err());
+        }
+    }
+    // What is whole is in a piece of its own.
+    let second = disk.files().into_iter().filter(|(name, _)| name.starts_with("packs/"));
+    let holds = |bytes: &[u8]| bytes.windows(14).any(|part| part == b"dropped second");
+    assert!(second.into_iter().any(|(_, bytes)| holds(&bytes)));
+    assert_eq!(device.handle(), home.handle());
+}
+
+#[test]
 fn packs_do_not_pile_up_while_nobody_can_be_asked() {
     let (space, home, device, disk) = pair();
     drop(device);
