@@ -8,10 +8,14 @@ mod versions;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crdt::view::Manner;
 use crdt::{DeviceKey, Ticket, Time};
 use disk::{Disk, File, MemoryDisk};
 use home::{Admission, Home, HomeOptions, RedbRegistry, Registry};
-use replica::{CreateOptions, KeyRange, Limits, Mode, OpenOptions, Order, Origin, Replica, Source};
+use replica::{
+    Collection, CreateOptions, KeyRange, Limits, Mode, OpenOptions, Order, Origin, Replica, Retention,
+    Snapshot, Source,
+};
 use sync::{Answer, Arrival, Config, Joiner, Local, Reception, Role as Caller, Session};
 
 use crate::world::{EXPORTER, fingerprint, seed};
@@ -84,6 +88,20 @@ fn open(files: &Files, now: Time) -> Opened {
     Opened { disk, replica }
 }
 
+/// How a collection is read and how long its losers stay, where a home has said so.
+fn describe_bounds(out: &mut String, who: &str, snapshot: &Snapshot<MemoryDisk>, coll: &Collection) {
+    let manner = snapshot.manner(coll.id).unwrap().expect("a collection is read somehow");
+    if manner != Manner::described(&coll.descriptor) {
+        writeln!(out, "{who}.manner.{} {}", coll.name, hex(&manner.encode())).unwrap();
+    }
+    let retention = snapshot.retention(coll.id).unwrap();
+    if retention != Retention::default() {
+        let bound = |bound: Option<u64>| bound.map_or("none".to_owned(), |bound| bound.to_string());
+        let (age, count) = (bound(retention.max_age_ms), bound(retention.max_count));
+        writeln!(out, "{who}.retention.{} {age} {count}", coll.name).unwrap();
+    }
+}
+
 /// Roots, tail and every value, each under a name that begins with `who`.
 fn describe(out: &mut String, who: &str, replica: &Replica<MemoryDisk>) {
     let description = replica.describe();
@@ -93,6 +111,7 @@ fn describe(out: &mut String, who: &str, replica: &Replica<MemoryDisk>) {
     writeln!(out, "{who}.vv_root {}", description.vv_root).unwrap();
     writeln!(out, "{who}.tail {}", description.tail_commits).unwrap();
     for coll in snapshot.collections().unwrap() {
+        describe_bounds(out, who, &snapshot, &coll);
         for reading in snapshot.scan(coll.id, &KeyRange::all(), Order::Ascending).unwrap() {
             let reading = reading.unwrap();
             let value = |live: &crdt::view::lww::Live| {
@@ -107,6 +126,9 @@ fn describe(out: &mut String, who: &str, replica: &Replica<MemoryDisk>) {
     for note in ["local/name", "import/rows"] {
         let value = replica.notes(note.as_bytes()).unwrap_or_default();
         writeln!(out, "{who}.note.{note} {}", hex(&value)).unwrap();
+    }
+    if let Some(value) = replica.notes(b"home/unheard") {
+        writeln!(out, "{who}.note.home/unheard {}", hex(&value)).unwrap();
     }
 }
 
@@ -176,7 +198,12 @@ fn meet_as_home(set: &Set) -> Replica<MemoryDisk> {
     let mut session = Session::new(Caller::Listener, local, now, Config::default());
     for step in &set.meeting {
         match &step.what {
-            Event::Device(bytes) => hear(&mut session, &mut replica, Time(step.at), bytes),
+            Event::Device(bytes) => {
+                hear(&mut session, &mut replica, Time(step.at), bytes);
+                if let Some(handle) = session.poll_heard() {
+                    home.hear(&replica, &key_of(&set.device).id(), &handle);
+                }
+            }
             Event::Batch => drop(home.batch(&mut replica, Time(step.at), &mut registry).unwrap()),
             Event::Home(_) => {}
         }

@@ -1,11 +1,14 @@
 //! Records a new set: run it when a format is added, and commit what it writes beside the sets there are.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use crdt::{Class, Descriptor, DeviceKey, Element, Policy, Role, Ticket, Time};
+use crdt::view::mv::Context;
+use crdt::view::{Deletes, Json, Manner, Siblings};
+use crdt::{Class, CollId, Descriptor, DeviceKey, Element, Policy, Role, Ticket, Time};
 use disk::{Disk, MemoryDisk};
-use home::{Admission, Founding, Home, HomeOptions, Invite, RedbRegistry};
-use replica::{CreateOptions, Limits, Origin, Replica};
+use home::{Admission, Founding, Home, HomeOptions, Invite, Members, RedbRegistry};
+use replica::{CreateOptions, Limits, Origin, Replica, Retention, Transaction};
 use sync::{Config, Joiner, Local, Role as Caller, Session};
 
 use super::set::{Event, Files, Step, hex, write_files, write_steps};
@@ -52,6 +55,38 @@ impl Folder {
         self.replica.flush().unwrap();
     }
 
+    /// Writes one of everything that each policy knows: twice as much of it once somebody has written before.
+    fn write_policies(&mut self, now: Time, name: &str) {
+        let mut transaction = self.replica.begin();
+        let key = crdt::key::plain(b"shared");
+        for (coll, policy) in policies() {
+            transaction.create_collection(&Descriptor::new(policy.name(), policy).unwrap()).unwrap();
+            match policy {
+                Policy::Lww | Policy::Mv | Policy::Copies => {
+                    transaction.put(coll, &key, name.as_bytes()).unwrap();
+                    let seen = self.replica.snapshot().live(coll, &key).unwrap();
+                    let (key, seen) = (crdt::key::plain(b"seen"), Context::of(&seen));
+                    transaction.put_seen(coll, &key, name.as_bytes(), seen).unwrap();
+                }
+                Policy::Map => write_document(&mut transaction, coll, name),
+                Policy::OrSet | Policy::GSet | Policy::TwoPhaseSet => {
+                    let set = Element::Text("set".into());
+                    for element in [name, "both"] {
+                        transaction.add(coll, &set, &[Element::Text(element.into())]).unwrap();
+                    }
+                    if policy != Policy::GSet {
+                        transaction.remove(coll, &set, &[Element::Text("home".into())]).unwrap();
+                    }
+                }
+                Policy::GCounter => transaction.count(coll, &key, 300, 0).unwrap(),
+                Policy::PnCounter => transaction.count(coll, &key, 7, 1 << 40).unwrap(),
+                _ => {}
+            }
+        }
+        self.replica.commit(now, transaction, Class::Normal).unwrap();
+        self.replica.flush().unwrap();
+    }
+
     /// Writes until the log begins another segment; zeros take no room in the text.
     fn fill_a_segment(&mut self, now: Time) {
         for n in 0..5u8 {
@@ -70,6 +105,24 @@ impl Folder {
         files.insert("identity.key".into(), format!("{}\n", hex(&seed(name))).into_bytes());
         files
     }
+}
+
+/// A collection of each policy, named after it.
+fn policies() -> Vec<(CollId, Policy)> {
+    let named = |policy: &Policy| (Descriptor::new(policy.name(), *policy).unwrap().id(), *policy);
+    Policy::READ.iter().map(named).collect()
+}
+
+/// Every kind of value, at each of two depths, and a field that only the writer has.
+fn write_document(transaction: &mut Transaction<MemoryDisk>, coll: CollId, name: &str) {
+    let flat = [Json::Null, Json::Bool(true), Json::Int(-1), Json::Int(u64::MAX.into()), Json::Float(-2.5)];
+    let inner = BTreeMap::from([("b".to_owned(), Json::Array(flat.to_vec())), ("c".to_owned(), Json::Null)]);
+    let fields = BTreeMap::from([
+        ("a".to_owned(), Json::Object(inner)),
+        ("shared".to_owned(), Json::Text(name.to_owned())),
+        (name.to_owned(), Json::Int(1)),
+    ]);
+    transaction.put_document(coll, &crdt::key::plain(b"document"), &fields).unwrap();
 }
 
 struct Recorder {
@@ -93,6 +146,7 @@ impl Recorder {
         let options = HomeOptions { key, seed: seed("home"), fingerprint: fingerprint("folder") };
         let mut home = Home::open(options, &mut owner.replica, NOW, &mut registry).unwrap();
         owner.write(NOW, "home");
+        owner.write_policies(NOW.plus_ms(1), "home");
         owner.fill_a_segment(NOW.plus_ms(2));
         let later = NOW.plus_ms(3);
         home.batch(&mut owner.replica, later, &mut registry).unwrap().unwrap();
@@ -100,6 +154,18 @@ impl Recorder {
         // Superseded files wait for copies under way; then they leave.
         let later = NOW.plus_ms(3_600_000);
         owner.write(later, "later");
+        owner.write_policies(later, "later");
+        for (coll, policy) in policies() {
+            let manner = match policy {
+                Policy::Lww => Manner { siblings: Siblings::Keep, ..Manner::of(Policy::Lww) },
+                Policy::Map => Manner { deletes: Deletes::Revive, ..Manner::of(Policy::Map) },
+                Policy::Copies => Manner::of(Policy::Mv),
+                _ => continue,
+            };
+            home.set_view(&mut owner.replica, later, coll, &manner).unwrap();
+            let retention = Retention { max_age_ms: Some(86_400_000), max_count: Some(3) };
+            home.set_retention(&mut owner.replica, later, coll, &retention).unwrap();
+        }
         for step in 0..3 {
             owner.replica.checkpoint(later.plus_ms(step)).unwrap();
         }
@@ -145,6 +211,10 @@ impl Recorder {
         self.talk(now, &mut device, &mut home);
         if makes_handle {
             self.step(now, Event::Batch);
+            // Claimed, it signs nothing before a member has said what it has.
+            if let Some(handle) = home.poll_heard() {
+                self.home.hear(&self.owner.replica, &self.device.key.id(), &handle);
+            }
             self.home.batch(&mut self.owner.replica, now, &mut self.registry).unwrap().unwrap();
             self.talk(now, &mut device, &mut home);
         }
@@ -186,7 +256,10 @@ fn record_a_set() {
     write("ticket.txt", format!("{}\n", recorder.ticket));
     write("join.txt", write_steps(&std::mem::take(&mut recorder.steps)));
     recorder.device.write(met.plus_ms(100), "device");
+    recorder.device.write_policies(met.plus_ms(101), "device");
     recorder.owner.write(met.plus_ms(200), "apart");
+    recorder.owner.write_policies(met.plus_ms(201), "apart");
+    recorder.home.claim(&mut recorder.owner.replica, met.plus_ms(202), Members::MayBeAhead).unwrap();
     write("home.txt", write_files(&recorder.owner.files("owner")));
     write("device.txt", write_files(&recorder.device.files("device")));
     recorder.meet(met.plus_ms(300), true);

@@ -48,7 +48,11 @@ fn edit_slot(folder: &MemoryDisk, place: u64, edit: impl Fn(&mut [u8], &mut [u8]
     file.read_exact_at(&mut body, place * SLOT_LEN + HEAD_LEN as u64).unwrap();
     edit(&mut head, &mut body);
     head[12..].copy_from_slice(&derive("manifest", &body));
-    file.write_all_at(&[&head[..], &body].concat(), place * SLOT_LEN).unwrap();
+    // Slots are kept twice since set 2.
+    let copies = file.len().unwrap() / (2 * SLOT_LEN);
+    for copy in 0..copies {
+        file.write_all_at(&[&head[..], &body].concat(), (2 * copy + place) * SLOT_LEN).unwrap();
+    }
 }
 
 /// The first item of a manifest is its format, behind the head of its array.
