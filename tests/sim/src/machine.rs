@@ -71,6 +71,8 @@ pub struct Copy {
     pub owed: Vec<(u64, [u8; 16], u64)>,
     /// The highest base version it was seen at.
     pub version: u64,
+    /// Its process ended where it may have adopted a newer one: which, is seen when it opens.
+    pub may_be_ahead: bool,
     /// When it last wrote a batch, for the idle mark.
     pub wrote_at: Option<u64>,
     /// When what is pending is flushed, where that waits.
@@ -104,11 +106,12 @@ pub struct Pending {
 }
 
 impl Copy {
-    /// The highest base version it may have; nobody can tell of a folder that was put there and has yet to be opened.
+    /// The highest base version it may have; nobody can tell of a folder that has yet to be opened and was put there, or
+    /// was adopting something when its process ended.
     pub fn version_at_most(&self) -> u64 {
         match &self.replica {
             Some(replica) => replica.base().version.max(self.version),
-            None if self.version == 0 => u64::MAX,
+            None if self.version == 0 || self.may_be_ahead => u64::MAX,
             None => self.version,
         }
     }
@@ -247,14 +250,17 @@ impl Machine {
 
     /// The process is gone; the disk stays as it is.
     pub fn stop(&mut self, until: u64) {
+        let is_dark = self.is_dark();
         self.is_up = false;
         self.latest = Time(0);
         self.down_until = self.down_until.max(until);
         for copy in self.copies.values_mut() {
             let told = std::mem::take(&mut copy.told);
             let before = copy.before.take();
+            let is_over = |replica: &Replica<MemoryDisk>| is_dark || replica.is_stopped();
+            let may_be_ahead = copy.replica.as_ref().map_or(copy.may_be_ahead, is_over);
             let Copy { version, leaving, has_left, .. } = *copy;
-            *copy = Copy { version, told, before, leaving, has_left, ..Copy::default() };
+            *copy = Copy { version, may_be_ahead, told, before, leaving, has_left, ..Copy::default() };
         }
     }
 }
