@@ -31,7 +31,7 @@ pub use commit::{BlobRef, Body, Commit, Header, Mutation, Op, Open, Payload};
 pub use error::{Error, Invalid, KeyProblem, Problem};
 pub use evidence::{Evidence, Fork, Proof, Proofs, Strand, TakenBack};
 pub use fold::{Effect, effects, physical, split_physical};
-pub use genesis::{Genesis, Ring, RingRecord};
+pub use genesis::{Genesis, RING_MAX, Ring, RingRecord};
 pub use handle::Handle;
 pub use id::{Class, CollId, CommitId, DeviceId, Dot, SpaceId, WriterId, derive};
 pub use key::Element;

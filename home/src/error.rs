@@ -79,6 +79,9 @@ pub enum Error {
         /// Its first version.
         version: u64,
     },
+    /// The role has gone from home to home as often as it can.
+    #[error("the home of this space has changed {max} times, which is as often as it can: found another one and move there", max = crdt::RING_MAX)]
+    RingFull,
     /// Nobody with a row.
     #[error("device {device} is not a member of the space")]
     NotMember {

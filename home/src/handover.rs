@@ -1,6 +1,6 @@
 //! How the role moves: the old home stops for good in one manifest write, and only then does the new one hear of it.
 
-use crdt::{Decoder, DeviceId, Encoder, RingRecord, Time, system};
+use crdt::{Decoder, DeviceId, Encoder, RING_MAX, RingRecord, Time, system};
 use disk::Disk;
 use replica::{Grant, HomeWrite, READ, Replica, Snapshot, WRITE};
 
@@ -29,6 +29,9 @@ impl Home {
         let uncovered = self.outstanding(replica).commits;
         if uncovered > 0 || self.in_doubt.is_some() {
             return Err(Error::Uncovered { commits: uncovered });
+        }
+        if replica.ring().records().len() == RING_MAX {
+            return Err(Error::RingFull);
         }
         let first = replica.ring().records().last().map_or(0, |record| record.from_version);
         if first > replica.base().version {

@@ -66,6 +66,25 @@ fn a_home_hands_the_role_on_only_once_it_has_signed_a_version() {
 }
 
 #[test]
+fn the_role_moves_as_often_as_a_ring_has_records_and_is_refused_by_name_then() {
+    let (mut owner, mut target, _) = founded();
+    for n in 0..crdt::RING_MAX {
+        hand_over(&mut owner, &target).unwrap();
+        meet(NOW, &mut target.device, &mut owner.device);
+        review(&mut target);
+        target.device.put(NOW, "key", &n.to_string());
+        target.batch(NOW).expect("the new home signs");
+        meet(NOW, &mut target.device, &mut owner.device);
+        review(&mut owner);
+        std::mem::swap(&mut owner, &mut target);
+    }
+    let once_more = hand_over(&mut owner, &target);
+    assert!(matches!(once_more, Err(Error::RingFull)), "{once_more:?}");
+    owner.device.put(NOW, "key", "goes on");
+    assert!(owner.batch(NOW).is_some());
+}
+
+#[test]
 fn the_new_home_signs_the_next_version_and_everybody_follows() {
     let (mut owner, mut target, mut device) = founded();
     let version = owner.device.version();

@@ -302,7 +302,12 @@ impl World {
         match home.hand_over(replica, now, &device) {
             Ok(()) => self.note_home(machine, space),
             Err(Error::Uncovered { .. }) => home.wait(now),
-            Err(Error::NotMember { .. } | Error::NotWriter { .. } | Error::NotTakenUp { .. }) => {
+            Err(
+                Error::NotMember { .. }
+                | Error::NotWriter { .. }
+                | Error::NotTakenUp { .. }
+                | Error::RingFull,
+            ) => {
                 self.spaces[space].successor = None;
             }
             Err(error) => return self.fail(machine, &chain(&error)),
