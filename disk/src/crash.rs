@@ -1,8 +1,10 @@
 //! Crash points: the named moments at which a debug build kills itself, so that a test starts again from just there.
 //!
 //! `STRANDLINE_CRASH=log-flushed:3` ends the process, as `kill -9` does, when the log was flushed for the third time;
-//! `any:17` counts every point. A release build has none of this.
+//! `any:17` counts every point, and `adopt-pack-flushed:1` only packs that are flushed within an adoption. A release
+//! build has none of this.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +19,22 @@ pub(crate) struct Part(Option<&'static str>);
 struct Plan {
     point: String,
     left: AtomicU64,
+}
+
+thread_local! {
+    /// What this thread is doing, for points that count only within it.
+    static WORK: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// Does a piece of work whose steps have a second name each: `adopt-log-flushed` beside `log-flushed`.
+pub fn during<T>(work: &'static str, run: impl FnOnce() -> T) -> T {
+    if !cfg!(debug_assertions) {
+        return run();
+    }
+    let before = WORK.replace(Some(work));
+    let done = run();
+    WORK.set(before);
+    done
 }
 
 impl Part {
@@ -54,7 +72,10 @@ impl Part {
 
     fn is_point(self, step: &str) -> bool {
         let (Some(part), Some(plan)) = (self.0, plan()) else { return false };
-        let is_meant = plan.point == "any" || plan.point.strip_prefix(part) == Some(&format!("-{step}"));
+        let point = plan.point.as_str();
+        let within = WORK.get().and_then(|work| point.strip_prefix(work)?.strip_prefix('-'));
+        let is_this = |point: &str| point.strip_prefix(part) == Some(&format!("-{step}"));
+        let is_meant = point == "any" || is_this(point) || within.is_some_and(is_this);
         // Below one it wraps, which no run lives to see.
         is_meant && plan.left.fetch_sub(1, Ordering::Relaxed) == 1
     }

@@ -21,6 +21,7 @@ mod memory;
 mod random;
 mod real;
 
+pub use crash::during;
 pub use faults::{Fault, Faults, Operation};
 pub use memory::{Counters, MemoryDisk, MemoryFile, MemoryLock};
 pub use random::Random;

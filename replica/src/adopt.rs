@@ -70,7 +70,9 @@ impl<D: Disk> Replica<D> {
         }
         if !self.is_damaged() {
             let computed = match self.covered(&offer) {
-                Ok(Some(covered)) => self.adopt_computed(now, offer.handle, covered),
+                Ok(Some(covered)) => {
+                    disk::during("adopt", || self.adopt_computed(now, offer.handle, covered))
+                }
                 Ok(None) => self.adopt_fetched(now, offer.handle),
                 Err(error) => Err(error),
             };

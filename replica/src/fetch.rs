@@ -98,7 +98,7 @@ impl<D: Disk> Replica<D> {
             return Ok(Adoption::Fetch(wanted));
         }
         let Fetch { handle, fresh, .. } = &fetch;
-        match self.rebuild_fetched(now, handle.clone(), fresh.clone()) {
+        match disk::during("fetch", || self.rebuild_fetched(now, handle.clone(), fresh.clone())) {
             Ok(()) => Ok(Adoption::Adopted),
             Err(error) if self.is_only_damage(&error, handle) => {
                 self.wait_to_adopt(handle);

@@ -35,6 +35,30 @@ const PASSES: [u32; 4] = [1, 2, 5, 12];
 /// The steps from one segment of the log to the next, which come when one is full.
 const ROTATION: [&str; 3] = ["log-created:1", "log-sized:1", "log-named:1"];
 
+/// The steps of an adoption that a replica computes, and then of one that it fetches: a device takes both while its home
+/// goes on, and the home takes none.
+const ADOPTION: [&str; 19] = [
+    "adopt-log-torn:1",
+    "adopt-log-written:1",
+    "adopt-log-flushed:1",
+    "adopt-pack-created:1",
+    "adopt-pack-torn:1",
+    "adopt-pack-written:1",
+    "adopt-pack-flushed:1",
+    "adopt-pack-named:1",
+    "adopt-manifest-torn:1",
+    "adopt-manifest-written:1",
+    "adopt-manifest-flushed:1",
+    "fetch-pack-created:1",
+    "fetch-pack-torn:1",
+    "fetch-pack-written:1",
+    "fetch-pack-flushed:1",
+    "fetch-pack-named:1",
+    "fetch-manifest-torn:1",
+    "fetch-manifest-written:1",
+    "fetch-manifest-flushed:1",
+];
+
 /// What a start removes: the pack of a checkpoint that was killed before its manifest.
 const LEFTOVER: &str = "pack-removed:1";
 
@@ -117,9 +141,8 @@ fn what_was_acknowledged_survives_every_kill() {
     println!("crash points: {fired:?}");
     assert_eq!(missing, 0, "{:#?} {:#?}", of_device.missing, of_home.missing);
     assert!(kills >= 200, "only {kills} kills");
-    let of_segments =
-        ROTATION.iter().chain(&ARCHIVE).chain([&LEFTOVER]).filter_map(|point| point.strip_suffix(":1"));
-    let points = POINTS.into_iter().chain(of_segments);
+    let once = ROTATION.iter().chain(&ARCHIVE).chain([&LEFTOVER]).chain(&ADOPTION);
+    let points = POINTS.into_iter().chain(once.filter_map(|point| point.strip_suffix(":1")));
     let idle: Vec<_> = points.filter(|point| !fired.contains_key(*point)).collect();
     assert!(idle.is_empty(), "crash points that never fired: {idle:?}");
 }
@@ -183,10 +206,11 @@ impl Series<'_> {
     fn plan(&mut self) -> Vec<Option<String>> {
         let points = POINTS.iter().flat_map(|point| PASSES.map(|pass| format!("{point}:{pass}")));
         let steps = (1..=STEPS_OF_RECOVERY).map(|step| format!("any:{step}"));
-        let of_segments =
-            [ROTATION.as_slice(), &ARCHIVE, &[LEFTOVER]].concat().into_iter().map(str::to_string);
+        let adoption = if self.victim.space()["home"] == "here" { &[] } else { ADOPTION.as_slice() };
+        let once = [ROTATION.as_slice(), &ARCHIVE, &[LEFTOVER], adoption].concat();
+        let once = once.into_iter().map(str::to_string);
         let random = std::iter::repeat_n(None, RANDOM);
-        let mut plan: Vec<_> = points.chain(steps).chain(of_segments).map(Some).chain(random).collect();
+        let mut plan: Vec<_> = points.chain(steps).chain(once).map(Some).chain(random).collect();
         for last in (1..plan.len()).rev() {
             plan.swap(last, self.below(last as u64 + 1) as usize);
         }
@@ -215,9 +239,7 @@ impl Series<'_> {
                 false
             }
         };
-        let writes =
-            if point.is_some_and(|point| ROTATION.contains(&point)) { WRITES_OF_SEGMENT } else { WRITES_MAX };
-        let is_dying = !is_up || !self.check() || self.write(writes, point.is_none());
+        let is_dying = !is_up || !self.check() || self.work(point);
         if let Some(point) = point {
             if is_dying {
                 until("the crash point ends it", || self.victim.has_ended().then_some(()));
@@ -232,6 +254,23 @@ impl Series<'_> {
         self.tally.kills += 1;
         self.tally.in_recovery += usize::from(!is_up);
         ok(self.victim.data(), &["verify"]);
+    }
+
+    /// What leads to this point, or for a random moment. Whether the connection broke.
+    fn work(&mut self, point: Option<&str>) -> bool {
+        match point {
+            Some(point) if ROTATION.contains(&point) => self.write(WRITES_OF_SEGMENT, false),
+            Some(point) if ADOPTION.contains(&point) => {
+                until("the home makes Handles, and the device adopts them", || {
+                    if point.starts_with("adopt-log") {
+                        // Only a commit of the home itself is logged by an adoption: the row of a ticket is one.
+                        self.peer.ok(&["space", "invite", "telemetry"]);
+                    }
+                    self.write(WRITES_MAX, false).then_some(true)
+                })
+            }
+            point => self.write(WRITES_MAX, point.is_none()),
+        }
     }
 
     /// Whether the victim lived long enough to show what it has.
