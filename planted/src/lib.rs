@@ -77,6 +77,8 @@ bugs! {
         UnseededChecksum "unseeded record checksum",
         /// A peer hears of what no flush covers.
         SendBeforeFlush "send before flush",
+        /// What is sent goes in the order of the log, however urgent it is.
+        LogOrder "send in the order of the log",
         /// Dropped commits are written again as they were.
         ReissueCommits "re-issue commits instead of net effect",
         /// What is written again has the time of now.

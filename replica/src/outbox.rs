@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crdt::{Class, Commit, CommitId, Dot, Seal, WriterId};
 use disk::Disk;
+use planted::Bug;
 use sync::Outgoing;
 use sync::frame::{BLOBS_LEN_MAX, COMMITS_MAX};
 
@@ -59,7 +60,8 @@ impl<D: Disk> Replica<D> {
         len_max: usize,
     ) -> Result<Outgoing, Error> {
         self.check_running()?;
-        let urgent = self.unit_in(Order::Urgency, peer, len_max)?;
+        let order = if planted::is(Bug::LogOrder) { Order::Log } else { Order::Urgency };
+        let urgent = self.unit_in(order, peer, len_max)?;
         if !urgent.commits.is_empty() {
             return Ok(urgent);
         }

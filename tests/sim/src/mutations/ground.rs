@@ -45,6 +45,7 @@ impl Ground {
             Bug::LogBeforeManifest => {
                 Ground::World(1, &[(PowerCutInside, 2_000)], &[Feature::Values, Feature::Bursts])
             }
+            Bug::LogOrder => Ground::World(1, &[(Partition, 4_000)], &[Feature::Classes, Feature::Bursts]),
             Bug::DepsAcrossClasses => Ground::World(1, &[], &[Feature::Classes]),
             Bug::SendBeforeFlush => Ground::World(1, &[(PowerCut, 4_000)], &[Feature::LateFlush]),
             Bug::ReissueCommits | Bug::ReissueNow | Bug::AlwaysSteady => {
