@@ -173,6 +173,8 @@ impl Follower {
         for mutation in &commit.body().mutations {
             let payload = match &mutation.op {
                 Op::Put(payload) => Some(payload),
+                // Nothing was there: nothing has changed.
+                Op::Delete if mutation.supersedes.is_empty() => continue,
                 Op::Delete => None,
             };
             let place = Place { coll: mutation.coll, key: mutation.key.clone() };

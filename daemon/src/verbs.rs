@@ -20,7 +20,7 @@ pub enum Verb {
     PutSeen(Vec<u8>, Context),
     /// Nothing there any more; refused when there is nothing.
     Delete,
-    /// Nothing in place of what somebody saw; refused when there is nothing.
+    /// Nothing in place of what somebody saw; refused when none of that is there.
     DeleteSeen(Context),
     /// An RFC 7396 merge patch of a document.
     Merge(Value),
@@ -69,8 +69,10 @@ pub(crate) fn carry_out(
             if condition != Condition::None || must_be_there {
                 let found = found(tx, coll, &key)?;
                 condition.check(found)?;
-                if must_be_there && found.is_none() {
-                    return Err(Error::NoKey);
+                match (found, &verb) {
+                    (None, _) if must_be_there => return Err(Error::NoKey),
+                    (Some(found), Verb::DeleteSeen(seen)) => check_seen(tx, coll, &key, found, seen)?,
+                    _ => {}
                 }
             }
             if must_be_there { Ok(()) } else { apply(tx, coll, &key, &verb) }
@@ -175,6 +177,33 @@ fn edit(
     change(&mut value)?;
     let fields = document::from_value(value).map_err(|why| Error::NotDocument { why })?;
     Ok(tx.put_document(coll, key, &fields)?)
+}
+
+/// A delete takes something away, or says that it does not. What a context names that never came here is for the commit to
+/// refuse.
+fn check_seen(
+    tx: &mut Transaction<RealDisk>,
+    coll: CollId,
+    key: &[u8],
+    found: Dot,
+    seen: &Context,
+) -> Result<(), Error> {
+    let is_copy = tx.manner(coll)?.is_some_and(|manner| manner.policy == Policy::Copies)
+        && crdt::view::copies::original(key).is_some();
+    let live = if is_copy { vec![found] } else { dots(tx.read(coll, key)?) };
+    if live.iter().any(|dot| seen.dots().contains(dot)) {
+        return Ok(());
+    }
+    for dot in seen.dots() {
+        if tx.snapshot().tip(&dot.writer)?.is_none_or(|tip| tip.seq < dot.seq) {
+            return Ok(());
+        }
+    }
+    Err(Error::Unseen)
+}
+
+fn dots(read: Option<replica::Reading>) -> Vec<Dot> {
+    read.iter().flat_map(|read| [&read.winner].into_iter().chain(&read.losers)).map(|live| live.dot).collect()
 }
 
 /// The latest write of what is at a key. Reading it is part of the transaction.

@@ -87,7 +87,7 @@ impl<D: Disk> Replica<D> {
             live.retain(|live| rule.may_supersede(&writer, &live.dot.writer));
             live
         };
-        Ok(Some(match write {
+        let outcome = match write {
             Write::Put(payload, scope) => (Op::Put(payload.clone()), self.put(&live, scope, new)?),
             Write::Delete => (Op::Delete, supersedes_delete(&live)),
             Write::DeleteSeen(context) => {
@@ -111,7 +111,9 @@ impl<D: Disk> Replica<D> {
                 (Op::Put(Payload::Inline(total.encode())), supersedes_delete(&own))
             }
             Write::Advance(_) => unreachable!("answered above"),
-        }))
+        };
+        // A delete of nothing says nothing, and whoever follows would be told of it.
+        Ok(Some(outcome).filter(|(op, gone)| *op != Op::Delete || !gone.is_empty()))
     }
 
     /// The latest total of any run of a device.

@@ -99,8 +99,17 @@ fn a_context_replaces_what_its_read_saw_and_leaves_what_came_after() {
     home.ok(&["put", things, "k", "again", "--context", &old]);
     both_show(&["again", "merged", "newer"]);
     // Nor does it take anything away that its reader has not seen.
-    home.ok(&["delete", things, "k", "--context", &old]);
+    let told = |daemon: &Daemon| daemon.ok(&["watch", "telemetry", "--from", "oldest", "--no-follow"]);
+    let before = [told(&home), told(&device)];
+    let error = home.fails(4, &["delete", things, "k", "--context", &old]);
+    assert_eq!((error["type"].as_str(), error["cure"].is_string()), (Some("outdated-context"), true));
+    let header = format!("strandline-context: {old}\r\n");
+    let mut connection = Connection::open(home.data()).expect("the socket");
+    let path = "/v1/spaces/telemetry/collections/things/keys/k";
+    let answer = connection.request_with("DELETE", path, &header, b"").expect("an answer");
+    assert_eq!((answer.status, answer.problem().as_str()), (409, "outdated-context"));
     both_show(&["again", "merged", "newer"]);
+    assert_eq!([told(&home), told(&device)], before, "nothing was written");
     let three = context(&device);
     home.ok(&["put", things, "k", "fourth", "--context", &old]);
     agree(&[&home, &device]);

@@ -113,6 +113,8 @@ impl From<slot::Error> for Problem {
             E::Commit(error) => commit(&error, text),
             E::Replica(error) => replica(&error, text),
             E::NoKey => Problem::no_key(),
+            E::Unseen => Problem::new(StatusCode::CONFLICT, "outdated-context", text)
+                .cure("read the key again and decide on what is there now"),
             E::Settled { .. } => Problem::new(StatusCode::CONFLICT, "conflict-settled", text)
                 .cure("strandline conflicts lists what is open"),
             E::Unsettled { ref id, .. } => Problem::new(StatusCode::CONFLICT, "conflict-unsettled", text)

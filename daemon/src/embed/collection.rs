@@ -38,7 +38,7 @@ impl Collection {
         self.take_away(key, Verb::Delete)
     }
 
-    /// Takes away what a [`Collection::read`] saw at a key, and nothing else; whether anything was there.
+    /// Takes away what a [`Collection::read`] saw at a key, and nothing else; whether any of it was there.
     pub fn delete_seen(&self, key: &str, seen: &Context) -> Result<bool, Error> {
         self.take_away(key, Verb::DeleteSeen(seen.clone()))
     }
@@ -46,7 +46,7 @@ impl Collection {
     fn take_away(&self, key: &str, verb: Verb) -> Result<bool, Error> {
         match self.write(key, verb) {
             Ok(_) => Ok(true),
-            Err(Error::Space(slot::Error::NoKey)) => Ok(false),
+            Err(Error::Space(slot::Error::NoKey | slot::Error::Unseen)) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -115,7 +115,8 @@ fn until(space: &Space, outcome: &'static str, count: u64) {
 fn what_a_read_saw_is_replaced_or_taken_away_and_nothing_else() {
     let data = Scratch::new("embed-context");
     let replica = Replica::open(data.path()).unwrap();
-    let modes = replica.space("mine").unwrap().collection_of("modes", Policy::Mv).unwrap();
+    let space = replica.space("mine").unwrap();
+    let modes = space.collection_of("modes", Policy::Mv).unwrap();
     let shown = || modes.value("k").unwrap().map(|value| format!("{value:?}"));
     let many = |values: &[&str]| {
         let values = values.iter().map(|value| value.as_bytes().to_vec()).collect();
@@ -128,8 +129,18 @@ fn what_a_read_saw_is_replaced_or_taken_away_and_nothing_else() {
     assert!(modes.delete_seen("k", &old).unwrap());
     assert_eq!(shown(), many(&["third"]));
     // Nothing that it names is there any more.
-    assert!(modes.delete_seen("k", &old).unwrap());
+    let mut follower = space.watch(Start::Now).unwrap();
+    assert!(!modes.delete_seen("k", &old).unwrap());
     assert_eq!(shown(), many(&["third"]));
+    assert_eq!(follower.next_events().unwrap(), [], "nothing happened");
+    // Nor where it comes with other writes: the commit tells of those alone.
+    let mut both = space.begin().unwrap();
+    both.carry_out(&modes, "k", &crate::verbs::Verb::DeleteSeen(old.clone())).unwrap();
+    both.put(&modes, "other", "1").unwrap();
+    both.commit().unwrap();
+    let told = follower.next_events().unwrap();
+    let told: Vec<_> = told[0].data.changes.iter().map(|change| (&change.key, change.op.as_str())).collect();
+    assert_eq!(told, [(&Key::plain("other"), "put")]);
     let (_, seen) = modes.read("k").unwrap().expect("a value");
     modes.put_seen("k", "fourth", &seen).unwrap();
     assert_eq!(shown(), many(&["fourth"]));

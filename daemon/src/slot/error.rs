@@ -57,6 +57,9 @@ pub enum Error {
         /// The dot that was asked for.
         wanted: String,
     },
+    /// A delete in place of what somebody saw, of which nothing is left.
+    #[error("nothing that the context names is there any more, and what is there it does not name")]
+    Unseen,
     /// A conflict that is no more: somebody settled it, or wrote there since.
     #[error("conflict {id} is not open: it was settled, or somebody wrote there since")]
     Settled {
