@@ -14,6 +14,7 @@ mod retain;
 mod settle;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crdt::view::Manner;
@@ -77,6 +78,41 @@ enum Found {
     Name(String, Vec<String>),
 }
 
+impl Found {
+    fn item(item: Item) -> Found {
+        Found::Item(Box::new(item))
+    }
+}
+
+/// What a conflict is known by: of its space, of where it is and of every write in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Id([u8; ID_LEN]);
+
+/// Bytes of an id: those of its space first.
+const ID_LEN: usize = SPACE_DIGITS / 2 + 6;
+
+impl Id {
+    fn of(space: &SpaceId, parts: &[&[u8]]) -> Id {
+        let hash = crdt::derive("conflict", &parts.concat());
+        let mut id = [0; ID_LEN];
+        let (of, is) = id.split_at_mut(SPACE_DIGITS / 2);
+        of.copy_from_slice(&space.0[..of.len()]);
+        is.copy_from_slice(&hash[..is.len()]);
+        Id(id)
+    }
+
+    /// Nothing where no conflict has such an id.
+    fn parse(text: &str) -> Option<Id> {
+        Some(Id(data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()?))
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
 /// A state of a space, its open conflicts, and the words to describe them.
 struct View<'a> {
     space: &'a Space,
@@ -89,8 +125,8 @@ struct View<'a> {
 pub async fn count(space: &Arc<Space>) -> Result<u64, Error> {
     let space = space.clone();
     let counted = tokio::task::spawn_blocking(move || {
-        let (_, places) = index::refresh(&space)?;
-        Ok(places.values().sum::<usize>() as u64 + items(&space)?.len() as u64)
+        let open = index::refresh(&space)?.1.len();
+        Ok(open as u64 + items(&space)?.len() as u64)
     });
     counted.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
@@ -119,18 +155,8 @@ pub fn list(space: &Space, filter: &Filter) -> Result<Vec<Conflict>, Error> {
 
 /// The one of this id with everything that is known about it.
 pub fn show(space: &Space, id: &str) -> Result<Option<Conflict>, Error> {
-    let mut shown = None;
-    each(
-        space,
-        |_| {},
-        |view, found| {
-            if view.id(found) == id {
-                shown = Some(view.whole(found)?);
-            }
-            Ok(shown.is_none())
-        },
-    )?;
-    Ok(shown)
+    let Some((view, found)) = find(space, id)? else { return Ok(None) };
+    view.whole(&found).map(Some)
 }
 
 /// Looks for the conflict at one key after another of a state.
@@ -159,8 +185,37 @@ impl<'a> OpenAt<'a> {
         }
         let mut contests = self.last.iter().flat_map(|(_, contests)| contests);
         let at = contests.find(|contest| contest.place == *place || contest.document_is_gone());
-        Ok(at.map(|contest| id_of_contest(&self.space, contest)))
+        Ok(at.map(|contest| id_of_contest(&self.space, contest).to_string()))
     }
+}
+
+/// The open conflict of this id.
+fn find<'a>(space: &'a Space, id: &str) -> Result<Option<(View<'a>, Found)>, Error> {
+    let Some(id) = Id::parse(id) else { return Ok(None) };
+    let (snapshot, place) = {
+        let (snapshot, index) = index::refresh(space)?;
+        (snapshot, index.place(&id))
+    };
+    let described = snapshot.collections()?;
+    let view = View::of(space, snapshot, &described)?;
+    if let Some(place) = place {
+        let mut open = view.snapshot.contests(&place)?.into_iter();
+        let contest = open.find(|contest| id_of_contest(&space.id, contest) == id);
+        return Ok(contest.map(|contest| (view, Found::Contest(contest))));
+    }
+    let mut others = names(&described).into_iter().chain(items(space)?.into_iter().map(Found::item));
+    let found = others.find(|found| view.id(found) == id);
+    Ok(found.map(|found| (view, found)))
+}
+
+/// Names that several collections bear.
+fn names(described: &[Collection]) -> Vec<Found> {
+    let mut same_name: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for collection in described {
+        same_name.entry(&collection.descriptor.name).or_default().push(collection.name.clone());
+    }
+    let several = same_name.into_iter().filter(|(_, names)| names.len() > 1);
+    several.map(|(name, names)| Found::Name(name.to_string(), names)).collect()
 }
 
 /// Calls `visit` with each open conflict until it has seen enough; before that `begin`, once.
@@ -169,28 +224,22 @@ fn each(
     begin: impl FnOnce(&View<'_>),
     mut visit: impl FnMut(&View<'_>, &Found) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let (snapshot, places) = index::refresh(space)?;
+    let (snapshot, places) = {
+        let (snapshot, index) = index::refresh(space)?;
+        (snapshot, index.places())
+    };
     let described = snapshot.collections()?;
     let view = View::of(space, snapshot, &described)?;
     begin(&view);
-    for place in places.keys() {
-        for contest in view.snapshot.contests(place)? {
+    for place in places {
+        for contest in view.snapshot.contests(&place)? {
             if !visit(&view, &Found::Contest(contest))? {
                 return Ok(());
             }
         }
     }
-    let mut same_name: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for collection in &described {
-        same_name.entry(&collection.descriptor.name).or_default().push(collection.name.clone());
-    }
-    for (name, names) in same_name.into_iter().filter(|(_, names)| names.len() > 1) {
-        if !visit(&view, &Found::Name(name.to_string(), names))? {
-            return Ok(());
-        }
-    }
-    for item in items(space)? {
-        if !visit(&view, &Found::Item(Box::new(item)))? {
+    for found in names(&described).into_iter().chain(items(space)?.into_iter().map(Found::item)) {
+        if !visit(&view, &found)? {
             return Ok(());
         }
     }
@@ -240,14 +289,14 @@ impl<'a> View<'a> {
         Ok(conflict)
     }
 
-    fn id(&self, found: &Found) -> String {
+    fn id(&self, found: &Found) -> Id {
         match found {
             Found::Contest(contest) => id_of_contest(&self.space.id, contest),
             Found::Item(item) => {
-                id(&self.space.id, &[b"item", item_kind(item.kind).as_bytes(), &item.dot.to_bytes()])
+                Id::of(&self.space.id, &[b"item", item_kind(item.kind).as_bytes(), &item.dot.to_bytes()])
             }
             Found::Name(name, names) => {
-                id(&self.space.id, &[b"name", name.as_bytes(), names.concat().as_bytes()])
+                Id::of(&self.space.id, &[b"name", name.as_bytes(), names.concat().as_bytes()])
             }
         }
     }
@@ -261,16 +310,10 @@ impl<'a> View<'a> {
     }
 }
 
-fn id_of_contest(space: &SpaceId, contest: &Contest) -> String {
+fn id_of_contest(space: &SpaceId, contest: &Contest) -> Id {
     let Place { coll, key } = &contest.place;
     let dots: Vec<u8> = contest.dots().flat_map(|dot| dot.to_bytes()).collect();
-    id(space, &[contest_kind(contest.kind).as_bytes(), coll.as_bytes(), key, &dots])
-}
-
-fn id(space: &SpaceId, parts: &[&[u8]]) -> String {
-    let hash = crdt::derive("conflict", &parts.concat());
-    let digits = data_encoding::HEXLOWER.encode(&hash[..6]);
-    format!("{}{digits}", &space.to_string()[..SPACE_DIGITS])
+    Id::of(space, &[contest_kind(contest.kind).as_bytes(), coll.as_bytes(), key, &dots])
 }
 
 fn contest_kind(kind: ContestKind) -> &'static str {

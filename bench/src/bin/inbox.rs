@@ -10,6 +10,9 @@ use strandline::conflicts::Settle;
 use strandline::verbs::Verb;
 use strandline::{Collection, Context, Replica, Space};
 
+/// How many are settled by their ids.
+const BY_ID: usize = 1_000;
+
 fn main() -> Result<()> {
     let count: u64 = std::env::args().nth(1).map_or(Ok(10_000), |count| count.parse())?;
     let folder = std::env::temp_dir().join(format!("strandline-inbox-{}", std::process::id()));
@@ -23,11 +26,14 @@ fn main() -> Result<()> {
     let listed = space.conflicts(usize::MAX)?.len();
     report(&format!("{listed} listed"), begun)?;
 
+    let mut ids: Vec<String> = space.conflicts(usize::MAX)?.into_iter().map(|open| open.id).collect();
+    let by_id = ids.split_off(ids.len() - ids.len().min(BY_ID));
     let begun = Instant::now();
-    let last = space.conflicts(usize::MAX)?.pop().context("there are conflicts")?;
-    space.settle(&last.id, &Settle::Discard)?;
-    report("listed, and the last settled by its id", begun)?;
-    let open = count - 1;
+    for id in &by_id {
+        space.settle(id, &Settle::Discard)?;
+    }
+    report(&format!("{} settled by their ids", by_id.len()), begun)?;
+    let open = count - by_id.len() as u64;
 
     let begun = Instant::now();
     let resolver = modes.resolve_with(|_| Ok(None))?;
@@ -37,7 +43,7 @@ fn main() -> Result<()> {
 
     let begun = Instant::now();
     let resolver = modes.resolve_with(|_| Ok(Some(Settle::Discard)))?;
-    until(&space, "discarded", open + 1)?;
+    until(&space, "discarded", count)?;
     report(&format!("{open} settled by a resolver"), begun)?;
     drop(resolver);
     drop(replica);

@@ -29,7 +29,7 @@ impl<'a> Write<'a> {
 impl View<'_> {
     pub(super) fn describe(&self, found: &Found, len_max: u64) -> Result<Conflict, Error> {
         let mut conflict = Conflict {
-            id: self.id(found),
+            id: self.id(found).to_string(),
             space: self.space.name.clone(),
             collection: None,
             key: None,

@@ -1,23 +1,27 @@
 //! Which keys are in conflict, kept up to date by what changed, so that asking does not read every entry again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, MutexGuard};
 
 use crdt::system;
 use disk::RealDisk;
-use replica::{Place, Snapshot};
+use replica::{Contest, Place, Snapshot};
 
+use super::{Id, id_of_contest};
 use crate::slot::{Error, Turn};
 use crate::space::Space;
 
 /// Keys that are remembered; those beyond are found once others are settled.
 const OPEN_MAX: usize = 65_536;
 
-/// The keys in conflict, as of one state, each with how many conflicts it has: a document may have one at each field.
+/// The keys in conflict, as of one state, each with the ids of its conflicts: a document may have one at each field.
 #[derive(Default)]
 pub(crate) struct Index {
     /// None: nothing was looked at yet.
     as_of: Option<AsOf>,
-    open: BTreeMap<Place, usize>,
+    open: BTreeMap<Arc<Place>, Vec<Id>>,
+    /// The key of each conflict: whoever settles thousands by their ids does not look at all of them for each.
+    by_id: BTreeMap<Id, Arc<Place>>,
     /// There may be more.
     is_cut: bool,
 }
@@ -54,8 +58,8 @@ pub(super) fn since(space: &Space, before: Option<AsOf>) -> Result<Now, Error> {
     Ok(Now { snapshot, as_of, changed })
 }
 
-/// What is visible now, and the keys in conflict in it.
-pub(super) fn refresh(space: &Space) -> Result<(Snapshot<RealDisk>, BTreeMap<Place, usize>), Error> {
+/// What is visible now, and the index as of it.
+pub(super) fn refresh(space: &Space) -> Result<(Snapshot<RealDisk>, MutexGuard<'_, Index>), Error> {
     let mut index = space.open_conflicts.lock().expect("a lookup that failed left an older index");
     let Now { snapshot, as_of, changed } = since(space, index.as_of)?;
     // Only what is whole is remembered: after an error everything is looked at again.
@@ -63,13 +67,14 @@ pub(super) fn refresh(space: &Space) -> Result<(Snapshot<RealDisk>, BTreeMap<Pla
     match changed {
         Some(places) if !index.is_cut || index.open.len() > OPEN_MAX / 2 => {
             for place in places {
-                index.update(&snapshot, place)?;
+                let contests = snapshot.contests(&place)?;
+                index.update(space, place, &contests);
             }
         }
-        _ => index.scan(&snapshot)?,
+        _ => index.scan(space, &snapshot)?,
     }
     index.as_of = Some(as_of);
-    Ok((snapshot, index.open.clone()))
+    Ok((snapshot, index))
 }
 
 /// Whether collections may be read in another way now, which changes what disagrees at keys that nobody touched.
@@ -78,26 +83,45 @@ fn is_of_readings(places: &BTreeSet<Place>) -> bool {
 }
 
 impl Index {
-    fn update(&mut self, snapshot: &Snapshot<RealDisk>, place: Place) -> Result<(), Error> {
-        let count = snapshot.contests(&place)?.len();
-        if count == 0 {
-            self.open.remove(&place);
-        } else if self.open.len() < OPEN_MAX || self.open.contains_key(&place) {
-            self.open.insert(place, count);
-        } else {
-            self.is_cut = true;
-        }
-        Ok(())
+    /// The keys in conflict.
+    pub(super) fn places(&self) -> Vec<Arc<Place>> {
+        self.open.keys().cloned().collect()
     }
 
-    fn scan(&mut self, snapshot: &Snapshot<RealDisk>) -> Result<(), Error> {
-        let mut open = BTreeMap::new();
+    /// Where the conflict of an id is.
+    pub(super) fn place(&self, id: &Id) -> Option<Arc<Place>> {
+        self.by_id.get(id).cloned()
+    }
+
+    /// How many conflicts there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    fn update(&mut self, space: &Space, place: Place, contests: &[Contest]) {
+        for id in self.open.remove(&place).into_iter().flatten() {
+            self.by_id.remove(&id);
+        }
+        if contests.is_empty() {
+            return;
+        }
+        if self.open.len() == OPEN_MAX {
+            self.is_cut = true;
+            return;
+        }
+        let place = Arc::new(place);
+        let ids: Vec<Id> = contests.iter().map(|contest| id_of_contest(&space.id, contest)).collect();
+        self.by_id.extend(ids.iter().map(|id| (*id, place.clone())));
+        self.open.insert(place, ids);
+    }
+
+    fn scan(&mut self, space: &Space, snapshot: &Snapshot<RealDisk>) -> Result<(), Error> {
+        *self = Index::default();
         snapshot.contested(|place, contests| {
-            open.insert(place, contests.len());
-            open.len() < OPEN_MAX
+            self.update(space, place, &contests);
+            self.open.len() < OPEN_MAX
         })?;
-        self.is_cut = open.len() == OPEN_MAX;
-        self.open = open;
+        self.is_cut = self.open.len() == OPEN_MAX;
         Ok(())
     }
 }

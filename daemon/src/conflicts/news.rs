@@ -8,7 +8,7 @@ use replica::{Place, Snapshot, Touch};
 
 use super::ancestor::ancestors;
 use super::index::{self, AsOf, Now};
-use super::{Found, View, id_of_contest};
+use super::{Found, Id, View, id_of_contest};
 use crate::api::types::Conflict;
 use crate::slot::Error;
 use crate::space::Space;
@@ -20,9 +20,9 @@ pub(crate) struct News {
     as_of: Option<AsOf>,
     waiting: BTreeSet<Place>,
     /// The ids of those that were told and are open, as far as is known.
-    told: BTreeMap<Place, BTreeSet<String>>,
+    told: BTreeMap<Place, BTreeSet<Id>>,
     /// What all sides of conflicts had seen that are told soon, by their ids: the past is read once for many of them.
-    ancestors: BTreeMap<String, Option<Touch>>,
+    ancestors: BTreeMap<Id, Option<Touch>>,
     /// How often a place was looked at, but for looks ahead.
     looks: u64,
 }
@@ -81,7 +81,7 @@ impl News {
             let snapshot = space.slot.snapshot_blocking()?;
             let contests = snapshot.contests(&place)?;
             self.looks += 1;
-            let ids: Vec<String> = contests.iter().map(|contest| id_of_contest(&space.id, contest)).collect();
+            let ids: Vec<Id> = contests.iter().map(|contest| id_of_contest(&space.id, contest)).collect();
             let told = self.told.entry(place.clone()).or_default();
             told.retain(|id| ids.contains(id));
             let Some((id, contest)) = ids.into_iter().zip(contests).find(|(id, _)| !told.contains(id)) else {

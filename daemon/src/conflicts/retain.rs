@@ -57,10 +57,13 @@ pub(crate) fn let_go(space: &Space) -> Result<(u64, Duration), Error> {
     if bounds.is_empty() {
         return Ok((0, LOOK_EVERY));
     }
-    let (snapshot, places) = index::refresh(space)?;
+    let (snapshot, places) = {
+        let (snapshot, index) = index::refresh(space)?;
+        (snapshot, index.places())
+    };
     let looked = {
         let mut sweeper = space.losers_seen.lock().expect("a look that failed saw less");
-        sweeper.look(&snapshot, places.keys(), late.clone(), now)?
+        sweeper.look(&snapshot, places.iter().map(|place| &**place), late.clone(), now)?
     };
     let Sweep { spent, late: found } = looked;
     if found != late {

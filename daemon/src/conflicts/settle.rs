@@ -10,7 +10,7 @@ use serde_json::Value as JsonValue;
 
 use super::ancestor::ancestor;
 use super::held::held_here;
-use super::{Found, each, id_of_contest, merge};
+use super::{Found, Id, find, id_of_contest, merge};
 use crate::api::types::{Settled, Value};
 use crate::document;
 use crate::slot::Error;
@@ -49,27 +49,14 @@ enum Writing {
 
 /// Settles the conflict of this id. One that is not open any more is [`Error::Settled`].
 pub fn settle(space: &Space, id: &str, how: &Settle) -> Result<Settled, Error> {
-    let mut found = None;
-    let mut snapshot = None;
-    each(
-        space,
-        |_| {},
-        |view, candidate| {
-            if view.id(candidate) == id {
-                found = Some(candidate.clone());
-                snapshot = Some(view.snapshot.clone());
-            }
-            Ok(found.is_none())
-        },
-    )?;
-    match found.zip(snapshot) {
+    match find(space, id)? {
         None => Err(Error::Settled { id: id.to_string() }),
-        Some((Found::Contest(contest), snapshot)) => {
-            let asked = Asked { space, id, snapshot, contest };
+        Some((view, Found::Contest(contest))) => {
+            let asked = Asked { space, id, snapshot: view.snapshot, contest };
             asked.carry_out(how)
         }
-        Some((Found::Item(item), _)) => held_here(space, id, *item, how),
-        Some((Found::Name(..), _)) => Err(unsettled(
+        Some((_, Found::Item(item))) => held_here(space, id, *item, how),
+        Some((_, Found::Name(..))) => Err(unsettled(
             id,
             "two collections bear one name; move what is to stay from one to the other, key by key",
         )),
@@ -80,7 +67,8 @@ pub fn settle(space: &Space, id: &str, how: &Settle) -> Result<Settled, Error> {
 pub(crate) fn settle_at(space: &Space, place: &Place, id: &str, how: &Settle) -> Result<Settled, Error> {
     let snapshot = space.slot.snapshot_blocking()?;
     let mut open = snapshot.contests(place)?.into_iter();
-    let contest = open.find(|contest| id_of_contest(&space.id, contest) == id);
+    let asked = Id::parse(id);
+    let contest = open.find(|contest| Some(id_of_contest(&space.id, contest)) == asked);
     let contest = contest.ok_or_else(|| Error::Settled { id: id.to_string() })?;
     Asked { space, id, snapshot, contest }.carry_out(how)
 }
@@ -102,7 +90,7 @@ impl Asked<'_> {
             Settle::Discard => (self.discarded(), "discarded"),
         };
         let policy = self.contest.policy.to_string();
-        let (asked, of) = (self.id.to_string(), self.space.id);
+        let (asked, of) = (id_of_contest(&self.space.id, &self.contest), self.space.id);
         let len = match &writing {
             Writing::Value(value) => value.len(),
             Writing::Field(json) => json.encode().len(),
@@ -116,7 +104,7 @@ impl Asked<'_> {
                 tx.depend(place.coll, &KeyRange::of(kind, &named.key));
                 let open = tx.snapshot().contests(&named)?;
                 if open.iter().all(|contest| id_of_contest(&of, contest) != asked) {
-                    return Err(Error::Settled { id: asked.clone() });
+                    return Err(Error::Settled { id: asked.to_string() });
                 }
                 write(tx, &place, &writing)
             })

@@ -149,6 +149,34 @@ fn what_a_read_saw_is_replaced_or_taken_away_and_nothing_else() {
 }
 
 #[test]
+fn each_conflict_is_found_by_its_id_whatever_else_is_settled() {
+    let data = Scratch::new("embed-ids");
+    let replica = Replica::open(data.path()).unwrap();
+    let space = replica.space("mine").unwrap();
+    let modes = space.collection_of("modes", Policy::Mv).unwrap();
+    let ids = || -> Vec<String> { space.conflicts(99).unwrap().into_iter().map(|open| open.id).collect() };
+    for key in ["a", "b", "c", "d"] {
+        apart(&modes, key);
+    }
+    let before = ids();
+    assert_eq!(before.len(), 4);
+    space.settle(&before[1], &Settle::Discard).unwrap();
+    // A third value makes it another conflict.
+    modes.put_seen("c", "third", &Context::default()).unwrap();
+    let after = ids();
+    let stay = |id: &&String| before.contains(id);
+    assert_eq!((after.len(), after.iter().filter(stay).count()), (3, 2));
+    for id in [&before[1], &before[2], &"00".to_string()] {
+        let error = space.settle(id, &Settle::Discard);
+        assert!(matches!(error, Err(Error::Space(slot::Error::Settled { .. }))), "{id}: {error:?}");
+    }
+    for id in &after {
+        space.settle(id, &Settle::Pick("1".to_string())).unwrap();
+    }
+    assert_eq!(ids(), Vec::<String>::new());
+}
+
+#[test]
 fn a_resolver_settles_what_it_can_and_leaves_the_rest() {
     let data = Scratch::new("embed-resolver");
     let replica = Replica::open(data.path()).unwrap();
