@@ -37,6 +37,13 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// The key that it writes, given that of its request: that of an element, where it is about one.
+    pub(crate) fn place(&self, key: &[u8]) -> Result<Vec<u8>, Error> {
+        let (Verb::Add(element) | Verb::Remove(element)) = self else { return Ok(key.to_vec()) };
+        let place = crdt::view::set::key_of(&set_of(key)?, element);
+        Ok(place.map_err(|_| replica::CommitError::BadKey)?)
+    }
+
     /// About how much it brings.
     pub(crate) fn len(&self) -> usize {
         match self {
@@ -89,10 +96,7 @@ fn made_by(
     verb: &Verb,
 ) -> Result<Option<Dot>, Error> {
     let range = match verb {
-        Verb::Add(element) | Verb::Remove(element) => {
-            let key = crdt::view::set::key_of(&set_of(key)?, element);
-            KeyRange::key(&key.map_err(|_| replica::CommitError::BadKey)?)
-        }
+        Verb::Add(_) | Verb::Remove(_) => KeyRange::key(&verb.place(key)?),
         _ => KeyRange::of(snapshot.manner(coll)?.unwrap_or_default().policy, key),
     };
     let mut by = None;
@@ -104,6 +108,23 @@ fn made_by(
         by = Some(read.winner.dot);
     }
     Ok(by)
+}
+
+/// The same beside others in a transaction. A delete may find nothing there: it is as it is to be. Not so where it finds what it
+/// does not name.
+pub(crate) fn apply_beside(
+    tx: &mut Transaction<RealDisk>,
+    coll: CollId,
+    key: &[u8],
+    verb: &Verb,
+) -> Result<(), Error> {
+    apply(tx, coll, key, verb)?;
+    if let Verb::DeleteSeen(seen) = verb
+        && let Some(found) = found(tx, coll, key)?
+    {
+        check_seen(tx, coll, key, found, seen)?;
+    }
+    Ok(())
 }
 
 /// The command that deletes every key of a range; how many there were.
@@ -151,7 +172,7 @@ pub(crate) fn apply(
         Verb::Add(element) => tx.add(coll, &set_of(key)?, element)?,
         Verb::Remove(element) => {
             let set = set_of(key)?;
-            let place = crdt::view::set::key_of(&set, element).map_err(|_| replica::CommitError::BadKey)?;
+            let place = verb.place(key)?;
             // First of all whether the collection knows the verb.
             tx.remove(coll, &set, element)?;
             let manner = tx.manner(coll)?;

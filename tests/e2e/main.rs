@@ -24,6 +24,7 @@ mod series;
 mod serving;
 mod syscalls;
 mod tidy;
+mod transactions;
 mod usage;
 mod views;
 mod watch;

@@ -75,10 +75,14 @@ impl At {
 
 /// The context of a put or a delete, if it has one.
 pub(super) fn context(headers: &HeaderMap) -> Answer<Option<Context>> {
-    let Some(value) = headers.get(CONTEXT) else { return Ok(None) };
-    let bytes = data_encoding::BASE64URL_NOPAD.decode(value.as_bytes()).ok();
+    headers.get(CONTEXT).map(|value| context_of(value.as_bytes())).transpose()
+}
+
+/// The context that a read returned as this text.
+pub(super) fn context_of(text: &[u8]) -> Answer<Context> {
+    let bytes = data_encoding::BASE64URL_NOPAD.decode(text).ok();
     let seen = bytes.and_then(|bytes| Context::decode(&bytes).ok());
-    seen.map(Some).ok_or_else(|| {
+    seen.ok_or_else(|| {
         bad_context("the context is not one that a read returned").cure(
             "give it as a read did: strandline get SPACE/COLL KEY --all, or Strandline-Context over HTTP",
         )
@@ -94,7 +98,7 @@ pub(super) fn no_context(headers: &HeaderMap) -> Answer<()> {
     }
 }
 
-fn bad_context(detail: &str) -> Problem {
+pub(super) fn bad_context(detail: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad-context", detail)
 }
 

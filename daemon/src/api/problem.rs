@@ -46,6 +46,13 @@ impl Problem {
         self
     }
 
+    /// Which part of the request is meant.
+    #[must_use]
+    pub(super) fn of(mut self, part: &str) -> Problem {
+        self.detail = format!("{part}: {}", self.detail);
+        self
+    }
+
     /// The token of the read that found nothing: that there is nothing is worth relying on, too.
     #[must_use]
     pub(super) fn read(mut self, token: String) -> Problem {

@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use crdt::CollId;
+use crdt::view::mv::Context;
 use disk::RealDisk;
 use replica::{Committed, Snapshot};
 use serde::Deserialize;
@@ -12,11 +13,12 @@ use serde::Deserialize;
 use super::answer::{self, Answer, Here};
 use super::keys::written;
 use super::problem::Problem;
-use super::types::{ChangedRead, Key, Transact, TransactWrite};
+use super::types::{ChangedRead, Key, Transact, TransactWrite, Value};
+use super::verbs::element_of;
 use crate::reads::Read;
 use crate::slot::{Error, Turn};
 use crate::space::{DiskOwner, Space, transact};
-use crate::verbs::{Verb, apply};
+use crate::verbs::{Verb, apply_beside};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -30,6 +32,8 @@ enum Outcome {
     Committed(Committed),
     /// The read at this place has changed.
     Changed(usize),
+    /// The write at this place cannot be.
+    Refused(usize, Error),
 }
 
 pub(super) async fn post(
@@ -51,7 +55,7 @@ pub(super) async fn post(
     let (len, writes) = resolved(&space, &snapshot, writes)?;
     let checked = reads.clone();
     let work = move |owner: &mut DiskOwner, now| {
-        let mut changed = None;
+        let (mut changed, mut refused) = (None, None);
         let committed = transact(owner, now, |tx| {
             for (index, read) in checked.iter().enumerate() {
                 // What is pending and not visible yet is found by the commit, which then runs all of this again.
@@ -61,19 +65,25 @@ pub(super) async fn post(
                     return Err(Error::Contended);
                 }
             }
-            for (coll, key, verb) in &writes {
-                apply(tx, *coll, key, verb)?;
+            for (index, (coll, key, verb)) in writes.iter().enumerate() {
+                refused = Some(index);
+                apply_beside(tx, *coll, key, verb)?;
             }
+            refused = None;
             Ok(())
         });
-        match changed {
-            Some(index) => Turn::Done(Ok(Outcome::Changed(index))),
-            None => committed.map(Outcome::Committed).into(),
+        match (changed, refused, committed) {
+            (Some(index), ..) => Turn::Done(Ok(Outcome::Changed(index))),
+            (_, Some(index), Err(error)) if !error.is_transient() => {
+                Turn::Done(Ok(Outcome::Refused(index, error)))
+            }
+            (.., committed) => committed.map(Outcome::Committed).into(),
         }
     };
     match space.slot.call(len, work).await? {
         Outcome::Committed(committed) => written(&space, committed, level, timeout).await,
         Outcome::Changed(index) => Err(changed(&snapshot, index, &reads[index])?),
+        Outcome::Refused(index, error) => Err(Problem::from(error).of(&format!("writes[{index}]"))),
     }
 }
 
@@ -96,19 +106,57 @@ fn resolved(
     let mut len = 0;
     let mut resolved: Vec<Resolved> = Vec::with_capacity(writes.len());
     let mut seen = std::collections::BTreeSet::new();
-    for TransactWrite { collection, key: Key(key), value } in writes {
-        let found = space.collection(snapshot, &collection)?;
-        let coll = found.ok_or_else(|| Problem::no_collection(&space.name, &collection))?;
-        let value = value
-            .map(|value| value.to_bytes().ok_or_else(|| Problem::usage("a `value` is not base64")))
-            .transpose()?;
-        len += key.len() + value.as_ref().map_or(0, Vec::len);
-        if !seen.insert((coll, key.clone())) {
-            return Err(Problem::usage(format!("{collection} {} is written twice", Key(key))));
+    for (index, write) in writes.into_iter().enumerate() {
+        let found = space.collection(snapshot, &write.collection)?;
+        let coll = found.ok_or_else(|| Problem::no_collection(&space.name, &write.collection))?;
+        let verb = verb(&write).map_err(|problem| problem.of(&format!("writes[{index}]")))?;
+        let place = verb.place(&write.key.0)?;
+        if !seen.insert((coll, place)) {
+            return Err(Problem::usage(format!("{} {} is written twice", write.collection, write.key)));
         }
-        resolved.push((coll, key, value.map_or(Verb::Delete, Verb::Put)));
+        len += write.key.0.len() + verb.len();
+        resolved.push((coll, write.key.0, verb));
     }
     Ok((len, resolved))
+}
+
+/// What one write wants.
+fn verb(write: &TransactWrite) -> Answer<Verb> {
+    let TransactWrite { value, context, patch, increment, add, remove, .. } = write;
+    let seen = context.as_ref().map(|context| answer::context_of(context.as_bytes())).transpose()?;
+    let verb = match (value, patch, increment, add, remove) {
+        (Some(value), None, None, None, None) => return put(value, seen),
+        (None, Some(patch @ serde_json::Value::Array(_)), None, None, None) => {
+            let patch = serde_json::from_value(patch.clone());
+            Verb::Patch(patch.map_err(|error| Problem::usage(format!("`patch` is no JSON patch: {error}")))?)
+        }
+        (None, Some(patch), None, None, None) => Verb::Merge(patch.clone()),
+        (None, None, Some(by), None, None) => Verb::Increment(*by),
+        (None, None, None, Some(element), None) => Verb::Add(element_of(element)?),
+        (None, None, None, None, Some(element)) => Verb::Remove(element_of(element)?),
+        _ => {
+            return Err(Problem::usage(
+                "a write is one of `value`, `patch`, `increment`, `add` and `remove`",
+            ));
+        }
+    };
+    if seen.is_some() {
+        return Err(answer::bad_context("only a value and a delete take a context"));
+    }
+    Ok(verb)
+}
+
+fn put(value: &Value, seen: Option<Context>) -> Answer<Verb> {
+    let value = match value {
+        Value::Json(serde_json::Value::Null) => None,
+        value => Some(value.to_bytes().ok_or_else(|| Problem::usage("the `value` is not base64"))?),
+    };
+    Ok(match (value, seen) {
+        (Some(value), Some(seen)) => Verb::PutSeen(value, seen),
+        (Some(value), None) => Verb::Put(value),
+        (None, Some(seen)) => Verb::DeleteSeen(seen),
+        (None, None) => Verb::Delete,
+    })
 }
 
 fn changed(snapshot: &Snapshot<RealDisk>, index: usize, read: &Read) -> Answer<Problem> {

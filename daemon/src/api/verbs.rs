@@ -65,7 +65,7 @@ pub(super) async fn delete_all(
 }
 
 /// The element that a JSON value stands for: one of its own, or those of an array.
-fn element_of(value: &serde_json::Value) -> Answer<Vec<Element>> {
+pub(super) fn element_of(value: &serde_json::Value) -> Answer<Vec<Element>> {
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-element", detail);
     let key = Key::parse_json(&value.to_string()).map_err(|error| bad(error.to_string()))?;
     crdt::key::decode(&key.0).map_err(|error| bad(error.to_string()))

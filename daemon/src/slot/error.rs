@@ -102,7 +102,7 @@ pub enum Error {
 
 impl Error {
     /// Whether the same command can succeed after the flush: what it read was only visible up to then.
-    pub(super) fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Error::Commit(CommitError::Conflict { .. } | CommitError::Retry))
     }
 }
