@@ -1,6 +1,6 @@
 //! What a member or the home itself may do wrong: refused alike everywhere, never a panic, and never a fault of ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use btree::{Fresh, Hash, Kind, Nodes, Salt, Value, empty_root};
 use crdt::{
@@ -12,7 +12,7 @@ use replica::{HomeWrite, Roots};
 use sync::{Accepted, Adoption, ByeCode, Incoming, NackCode, Offer, Store, StoreError};
 
 use crate::space::{
-    Local, NOW, Space, coll, contents, deliver_handle, deliver_tail, key, next_handle, put, roots, set,
+    Local, NOW, Space, coll, contents, deliver_handle, deliver_tail, get, key, next_handle, put, roots, set,
 };
 
 fn pair() -> (Space, Local, Local) {
@@ -166,7 +166,9 @@ impl Forge {
         let handle = next_handle(&self.handle(), roots, NOW).sign(&self.space.home);
         let offer = Offer { handle, ring: Vec::new(), vector_changes: None, home_commits: Vec::new() };
         let mut adoption = self.device.adopt(NOW, offer)?;
+        let mut asked = BTreeSet::new();
         while let Adoption::Fetch(wanted) = &adoption {
+            assert!(wanted.iter().all(|node| asked.insert(*node)), "what was brought is asked for again");
             let found = wanted.iter().filter_map(|(kind, hash)| {
                 let (_, bytes) = self.nodes.get(hash).filter(|(found, _)| found == kind)?;
                 Some((*kind, *hash, bytes.clone()))
@@ -218,4 +220,39 @@ fn a_signed_tree_that_names_a_value_as_its_node_is_never_whole() {
     }
     assert_eq!(forge.device.handle().version, 0);
     assert_eq!(forge.offer(root).unwrap(), Adoption::Adopted, "it goes on with a tree that is whole");
+}
+
+/// Another spelling of a tree has another name, at every level: a peer cannot keep a key back.
+#[test]
+fn a_node_without_one_of_its_keys_is_refused_by_its_name() {
+    let mut forge = Forge::new();
+    let entries = || (0..2000u64).map(|n| Payload::Inline(vec![b'a' + n as u8 % 26; 100]).encode());
+    let root = forge.tree(entries());
+    let root_without = forge.tree(entries().take(1999));
+    let (kind, branch) = forge.nodes[&root].clone();
+    let (_, branch_without) = forge.nodes[&root_without].clone();
+    let last = |branch: &[u8]| *btree::children(kind, branch).unwrap().last().expect("a branch has children");
+    let lies = [(root, root_without), (last(&branch), last(&branch_without))];
+    for (name, without) in lies {
+        let node = forge.nodes[&name].clone();
+        let lie = forge.nodes[&without].clone();
+        forge.nodes.insert(name, lie);
+        let outcome = forge.offer(root);
+        assert!(matches!(outcome, Err(StoreError::Peer { code: ByeCode::Forged, .. })), "{outcome:?}");
+        assert_eq!((forge.device.handle().version, forge.device.fetching()), (0, Some(1)));
+        forge.nodes.insert(name, node);
+    }
+    assert_eq!(forge.offer(root).unwrap(), Adoption::Adopted, "it goes on with what is whole");
+    assert_eq!(get(&forge.device, "01999").map(|value| value.len()), Some(100));
+}
+
+/// What a home signs is what the space is, to whoever does not hold the commits to compute it.
+#[test]
+fn a_tree_that_the_home_signed_without_a_key_is_believed() {
+    let mut forge = Forge::new();
+    let entries = || (0..2000u64).map(|n| Payload::Inline(vec![b'a' + n as u8 % 26; 100]).encode());
+    let without = forge.tree(entries().take(1999));
+    assert_eq!(forge.offer(without).unwrap(), Adoption::Adopted);
+    assert_eq!(get(&forge.device, "01999"), None);
+    assert!(get(&forge.device, "01998").is_some());
 }

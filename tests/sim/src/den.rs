@@ -243,7 +243,9 @@ mod tests {
         for lie in Lie::ALL.iter().copied() {
             let (with, rounds) = match lie {
                 // A node is asked for where the list of changes does not do, and nobody else has told before.
-                Lie::WrongNode | Lie::FalseMissing => (Some(Lie::OmittedChanges), 80),
+                Lie::WrongNode | Lie::FalseMissing | Lie::OmittedKey | Lie::OmittedNodes => {
+                    (Some(Lie::OmittedChanges), 80)
+                }
                 // An Open has a tail, and a Cover has rows, where the connection is not the first.
                 Lie::FalseTips | Lie::BoundlessCover | Lie::FalseFork | Lie::Rewind | Lie::FalseCover => {
                     (Some(Lie::EndlessLength), 10)

@@ -1,8 +1,11 @@
 //! How a lie sounds: frames that are changed, left out, made up, or said where they have no place.
 
-use btree::{Hash, Kind};
+use std::collections::BTreeMap;
+
+use btree::{Fresh, Hash, Kind, Node, Nodes, Salt, Value, empty_root};
 use crdt::{Class, CommitId, DeviceId, RingRecord, Seal, WriterId};
-use disk::Random;
+use disk::{MemoryDisk, Random};
+use replica::Replica;
 use sync::frame::{
     Ack, Beat, BlobData, Commits, Cover, Data, HASHES_MAX, HEADER_LEN, HandleFrame, Hello, Join, Missing,
     Nack, NackCode, Open, ROWS_MAX, Want, Yours,
@@ -257,12 +260,55 @@ fn bend_data(lie: Lie, mut data: Data, occasion: &Occasion<'_>) -> Option<Frame>
             *bytes.last_mut()? ^= 1;
             Some(Frame::Data(data))
         }
+        Lie::OmittedKey => {
+            let of_trees = data.nodes.iter_mut().filter(|(kind, ..)| kind.is_tree());
+            let (node, thinner) = of_trees.rev().find_map(|node| {
+                let thinner = without_a_key(node.0, &node.2, occasion.replica)?;
+                Some((node, thinner))
+            })?;
+            node.2 = thinner;
+            Some(Frame::Data(data))
+        }
+        Lie::OmittedNodes if data.nodes.len() > 1 => {
+            data.nodes.truncate(data.nodes.len() / 2);
+            Some(Frame::Data(data))
+        }
         Lie::FalseMissing => {
             let nodes = data.nodes.iter().map(|(kind, hash, _)| (*kind, *hash)).collect();
             Some(Frame::Missing(Missing { nodes, newest_version: occasion.replica.base().version }))
         }
         _ => None,
     }
+}
+
+/// The node of the same tree, had one of the keys below it never been written.
+fn without_a_key(kind: Kind, bytes: &[u8], replica: &Replica<MemoryDisk>) -> Option<Vec<u8>> {
+    let mut entries = BTreeMap::new();
+    gather(kind, bytes, replica, &mut entries)?;
+    let omitted = entries.keys().nth(entries.len() / 2)?.clone();
+    entries.remove(&omitted);
+    let nodes = Nodes::new(MemoryDisk::new(0), Salt(replica.genesis().salt));
+    let mut fresh = Fresh::new(nodes.salt());
+    let root = btree::apply(&nodes, &mut fresh, kind, &empty_root(kind), entries).ok()?;
+    fresh.raw(&root).map(<[u8]>::to_vec)
+}
+
+/// All entries below a node, as far as the liar has them.
+fn gather(
+    kind: Kind,
+    bytes: &[u8],
+    replica: &Replica<MemoryDisk>,
+    entries: &mut BTreeMap<Vec<u8>, Option<Value>>,
+) -> Option<()> {
+    let node = Node::decode(kind, bytes).ok()?;
+    if node.is_leaf() {
+        entries.extend((0..node.len()).map(|row| (node.key(row), Some(node.value(row)))));
+        return Some(());
+    }
+    (0..node.len()).try_for_each(|row| {
+        let child = replica.node(kind, &node.child(row).hash)?;
+        gather(kind, &child, replica, entries)
+    })
 }
 
 /// Names of nodes that do not exist.

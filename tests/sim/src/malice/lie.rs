@@ -210,6 +210,10 @@ lies! {
     ForeignProof: Anytime => GoesOn;
     /// M68: a valid commit that means nothing to the policy of its collection.
     Nonsense: Anytime => GoesOn;
+    /// M69: a node of a tree that is as it should be, but without one of its keys.
+    OmittedKey: Data => MayClose(&[Forged]);
+    /// M70: an answer leaves out some of the nodes that were asked for.
+    OmittedNodes: Data => GoesOn;
 }
 
 impl Lie {
