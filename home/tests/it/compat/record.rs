@@ -5,11 +5,15 @@ use std::path::Path;
 
 use crdt::view::mv::Context;
 use crdt::view::{Deletes, Json, Manner, Siblings};
-use crdt::{Class, CollId, Descriptor, DeviceKey, Element, Policy, Role, Ticket, Time};
+use crdt::{
+    Class, CollId, CommitId, Descriptor, DeviceKey, Element, Evidence, Fork, Header, Hlc, Open, Policy,
+    Proposal, Role, Seal, Strand, Ticket, Time, WriterId, system,
+};
 use disk::{Disk, MemoryDisk};
-use home::{Admission, Founding, Home, HomeOptions, Invite, Members, RedbRegistry};
-use replica::{CreateOptions, Limits, Origin, Replica, Retention, Transaction};
-use sync::{Config, Joiner, Local, Role as Caller, Session};
+use home::{Admission, Decision, Founding, Home, HomeOptions, Invite, Members, RedbRegistry};
+use replica::{CreateOptions, Cut, HomeWrite, Limits, Origin, Replica, Retention, Transaction};
+use sync::frame::BlobWant;
+use sync::{ByeCode, Config, Frame, Joiner, Local, Role as Caller, Session, Store};
 
 use super::set::{Event, Files, Step, hex, write_files, write_steps};
 use super::{DEVICE_INSTANCE, HOME_INSTANCE, SETS};
@@ -97,6 +101,20 @@ impl Folder {
             self.replica.commit(now, transaction, Class::Bulk).unwrap();
             self.replica.flush().unwrap();
         }
+    }
+
+    /// Writes a value too large to go with its commit, and more small ones than a frame holds.
+    fn write_large(&mut self, now: Time) {
+        let mut transaction = self.replica.begin();
+        let coll = transaction.create_collection(&Descriptor::new("zeros", Policy::Lww).unwrap()).unwrap();
+        transaction.put(coll, &crdt::key::plain(b"apart"), &vec![0; 100 << 10]).unwrap();
+        self.replica.commit(now, transaction, Class::Normal).unwrap();
+        let mut transaction = self.replica.begin();
+        for n in 0..4_100u16 {
+            transaction.put(coll, &crdt::key::plain(&n.to_be_bytes()), &[0; 1024]).unwrap();
+        }
+        self.replica.commit(now, transaction, Class::Normal).unwrap();
+        self.replica.flush().unwrap();
     }
 
     fn files(&self, name: &str) -> Files {
@@ -197,8 +215,63 @@ impl Recorder {
         self.steps.push(Step { at: now.0, what });
     }
 
+    /// The home cuts off what the device has written and it does not have, so that the device writes it again.
+    fn be_cut(&mut self, now: Time) {
+        self.device.write(now, "cut");
+        self.cut(now, 1);
+        self.home.batch(&mut self.owner.replica, now, &mut self.registry).unwrap().unwrap();
+        self.meet(now.plus_ms(2), false);
+        self.home.batch(&mut self.owner.replica, now.plus_ms(3), &mut self.registry).unwrap().unwrap();
+        self.meet(now.plus_ms(4), false);
+    }
+
+    /// Ends every writer whose commits the device still has above the base, so many before its last.
+    fn cut(&mut self, now: Time, off: u64) {
+        let row = |(writer, seq, tip): (WriterId, u64, CommitId)| {
+            let tip = if off == 0 { tip } else { CommitId::ZERO };
+            let cut = Cut { seq: seq - off, tip, reason: 0 };
+            HomeWrite { coll: system::cut(), key: Cut::key(&writer), value: Some(cut.encode()) }
+        };
+        let rows = self.device.replica.tail().into_iter().map(row).collect();
+        let home_key = self.owner.key.public();
+        self.owner.replica.home_commit(now, [9; 8], home_key, rows).unwrap();
+        self.owner.replica.flush().unwrap();
+    }
+
+    /// The home learns that a run of the device went on twice.
+    fn prove_fork(&mut self, now: Time) {
+        let key = &self.device.key;
+        let strand = |body: u8| {
+            let header = Header {
+                space: self.owner.replica.space(),
+                writer: WriterId::new(key.id(), [1; 7], Class::Normal),
+                seq: 1,
+                prev: CommitId::ZERO,
+                hlc: Hlc::from_time(NOW),
+                base: 1,
+                body_hash: [body; 32],
+                open: Some(Open { device_key: key.public(), closes: Vec::new(), reissues: None }),
+            };
+            let seal = Seal::sign(key, header.space, header.writer, 1, header.id());
+            Strand { headers: vec![header], seal }
+        };
+        let fork = Fork::find(key.public(), &strand(1), &strand(2)).expect("two commits of one dot");
+        self.owner.replica.accept_evidence(now, Evidence::Fork(fork).into()).unwrap();
+        self.owner.replica.flush().unwrap();
+    }
+
     /// One conversation; once both are silent the home makes a Handle, if asked to, and tells of it.
     fn meet(&mut self, now: Time, makes_handle: bool) {
+        let [mut device, mut home] = self.sessions(now);
+        self.talk(now, &mut device, &mut home);
+        if makes_handle {
+            self.batch(now, &mut device, &mut home);
+            self.go_on(now, &mut device, &mut home);
+        }
+    }
+
+    /// The two ends of a connection.
+    fn sessions(&self, now: Time) -> [Session; 2] {
         let local = |from: &Folder, to: &Folder, instance| Local {
             device: from.key.id(),
             instance,
@@ -206,18 +279,75 @@ impl Recorder {
         };
         let here = local(&self.device, &self.owner, DEVICE_INSTANCE);
         let there = local(&self.owner, &self.device, HOME_INSTANCE);
-        let mut device = Session::new(Caller::Dialer, here, now, Config::default());
-        let mut home = Session::new(Caller::Listener, there, now, Config::default());
-        self.talk(now, &mut device, &mut home);
-        if makes_handle {
-            self.step(now, Event::Batch);
-            // Claimed, it signs nothing before a member has said what it has.
-            if let Some(handle) = home.poll_heard() {
-                self.home.hear(&self.owner.replica, &self.device.key.id(), &handle);
-            }
-            self.home.batch(&mut self.owner.replica, now, &mut self.registry).unwrap().unwrap();
-            self.talk(now, &mut device, &mut home);
+        [
+            Session::new(Caller::Dialer, here, now, Config::default()),
+            Session::new(Caller::Listener, there, now, Config::default()),
+        ]
+    }
+
+    /// The home makes a Handle, and tells of it.
+    fn batch(&mut self, now: Time, device: &mut Session, home: &mut Session) {
+        self.fold(now, home);
+        self.talk(now, device, home);
+    }
+
+    fn fold(&mut self, now: Time, home: &mut Session) {
+        self.step(now, Event::Batch);
+        // Claimed, it signs nothing before a member has said what it has.
+        if let Some(handle) = home.poll_heard() {
+            self.home.hear(&self.owner.replica, &self.device.key.id(), &handle);
         }
+        self.home.batch(&mut self.owner.replica, now, &mut self.registry).unwrap().unwrap();
+    }
+
+    /// Everything that two ends say to each other in no common meeting. What the device writes in it comes last: its folder
+    /// is recorded as it was before.
+    fn go_on(&mut self, now: Time, device: &mut Session, home: &mut Session) {
+        // A value beside its commit, and a commit that no frame holds.
+        self.owner.write_large(now.plus_ms(1));
+        self.talk(now.plus_ms(1), device, home);
+        self.batch(now.plus_ms(2), device, home);
+        self.propose(now.plus_ms(3), device, home);
+        // No software asks for a part of a value, and all of it answers.
+        let want = BlobWant { hash: btree::Hash([7; 32]), offset: 0, len: 100 };
+        self.say(now.plus_ms(4), Frame::BlobWant(want).encode(), home);
+        self.talk(now.plus_ms(4), device, home);
+        self.talk(now.plus_ms(60_000), device, home);
+        self.device.write(now.plus_ms(60_001), "before");
+        self.talk(now.plus_ms(60_001), device, home);
+        // It writes on before it hears that its writers have ended.
+        self.cut(now.plus_ms(60_002), 0);
+        self.fold(now.plus_ms(60_003), home);
+        self.device.write(now.plus_ms(60_004), "refused");
+        self.talk(now.plus_ms(60_004), device, home);
+        home.close(ByeCode::Done, 0);
+        self.talk(now.plus_ms(60_005), device, home);
+    }
+
+    /// The device asks for what its home will not do.
+    fn propose(&mut self, now: Time, device: &mut Session, home: &mut Session) {
+        let proposal = Proposal {
+            id: [3; 16],
+            space: self.device.replica.space(),
+            base: self.device.replica.base().version,
+            deps: Vec::new(),
+            reads: Vec::new(),
+            writes: Vec::new(),
+            signature: [0; 64],
+        };
+        device.propose(proposal.sign(&self.device.key));
+        self.talk(now, device, home);
+        let asked = home.poll_proposal().expect("it was asked");
+        let decision = self.home.decide(&mut self.owner.replica, now, &self.device.key.id(), &asked).unwrap();
+        let Decision::Answered(outcome) = decision else { panic!("it decides at once") };
+        home.answer(asked.id, outcome);
+        self.talk(now, device, home);
+    }
+
+    /// The device says this, whatever its session has to say.
+    fn say(&mut self, now: Time, bytes: Vec<u8>, home: &mut Session) {
+        home.handle_bytes(now, &bytes, &mut self.owner.replica).unwrap();
+        self.step(now, Event::Device(bytes));
     }
 
     fn talk(&mut self, now: Time, device: &mut Session, home: &mut Session) {
@@ -255,11 +385,14 @@ fn record_a_set() {
     recorder.meet(met, false);
     write("ticket.txt", format!("{}\n", recorder.ticket));
     write("join.txt", write_steps(&std::mem::take(&mut recorder.steps)));
+    recorder.be_cut(met.plus_ms(50));
+    recorder.steps.clear();
     recorder.device.write(met.plus_ms(100), "device");
     recorder.device.write_policies(met.plus_ms(101), "device");
     recorder.owner.write(met.plus_ms(200), "apart");
     recorder.owner.write_policies(met.plus_ms(201), "apart");
     recorder.home.claim(&mut recorder.owner.replica, met.plus_ms(202), Members::MayBeAhead).unwrap();
+    recorder.prove_fork(met.plus_ms(203));
     write("home.txt", write_files(&recorder.owner.files("owner")));
     write("device.txt", write_files(&recorder.device.files("device")));
     recorder.meet(met.plus_ms(300), true);
