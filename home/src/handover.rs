@@ -61,7 +61,8 @@ impl Home {
         if grant.allows(READ | WRITE) { Ok(grant) } else { Err(Error::NotWriter { device: *to }) }
     }
 
-    /// Takes up or lays down the role where the ring has changed. To be asked when it has; it costs nothing otherwise.
+    /// Takes up or lays down the role where the ring has changed, or the base has come to where a change counts. To be asked
+    /// when either has; it costs nothing otherwise.
     pub fn review<D: Disk>(
         &mut self,
         replica: &mut Replica<D>,

@@ -53,6 +53,10 @@ impl<D: Disk> Replica<D> {
 
     /// The work of folding what is visible now; none if nothing came since the last checkpoint.
     pub fn begin_checkpoint(&mut self) -> Result<Option<CheckpointJob<D>>, Error> {
+        if self.is_unread {
+            // Nothing was written here, and what the log holds is read first.
+            return Ok(None);
+        }
         self.check_writable()?;
         let is_folded = self.visible.0.overlay.is_empty() && self.manifest.position == self.visible_end;
         // A Handle that covered the tail lets a start read less, once a manifest says so.

@@ -62,7 +62,8 @@ impl Sweeper {
             let max_age_ms = retention.max_age_ms.filter(|_| begun.plus_ms(grace) <= now);
             let retention = Retention { max_age_ms, ..*retention };
             for contest in snapshot.contests(place)? {
-                for loser in &contest.losers {
+                // What is shown beside others has not lost yet, and may once they are read another way.
+                for loser in contest.beaten() {
                     if !is_first && !self.losers.contains(&loser.dot) {
                         late.first_seen(loser.dot, loser.hlc.time(), now);
                     }

@@ -101,6 +101,7 @@ fn a_start_that_cannot_read_its_log_forgets_nothing_of_it() {
     let base = home.base().clone();
     let mut device = space.open(1, &disk, 3);
     assert!(device.is_unread() && *device.base() == base);
+    device.checkpoint(NOW).expect("there is nothing to do, and nothing went wrong");
     assert!(crate::space::put(&mut device, NOW, "k1", "not now").is_err());
     // Another process ends while it waits.
     drop(device);

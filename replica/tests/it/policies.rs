@@ -7,7 +7,9 @@ use crdt::view::mv::Context;
 use crdt::view::{Json, Manner};
 use crdt::{Class, CollId, Descriptor, Policy};
 use disk::MemoryDisk;
-use replica::{CommitError, Committed, KeyRange, Rename, Transaction, Value, view_write};
+use replica::{
+    CommitError, Committed, KeyRange, Late, Place, Rename, Retention, Sweeper, Transaction, Value, view_write,
+};
 
 use crate::space::{Local, NOW, Space, deliver, deliver_handle, deliver_tail, roots};
 
@@ -422,6 +424,42 @@ fn home_switches_a_view_and_the_merged_state_stays() {
     space.write(home, vec![view_write(coll, &Manner::of(Policy::GCounter))]);
     deliver_handle(NOW, home, a);
     assert_eq!(two.a.snapshot().manner(coll).unwrap(), Some(Manner::of(Policy::Lww)));
+}
+
+#[test]
+fn what_another_view_makes_lose_is_kept_from_then_on_for_as_long_as_any_loser() {
+    let mut two = Two::new(Policy::Mv);
+    let coll = two.coll;
+    write(&mut two.a, |tx| tx.put(coll, &key("k"), b"a")).unwrap();
+    write(&mut two.b, |tx| tx.put(coll, &key("k"), b"b")).unwrap();
+    two.meet();
+    let Two { space, home, a, b, .. } = &mut two;
+    deliver_tail(NOW, a, home);
+    deliver_tail(NOW, b, home);
+    let hours = |n: u64| NOW.plus_ms(n * 3_600_000);
+    let week = Retention { max_age_ms: Some(7 * 24 * 3_600_000), max_count: None };
+    space.write(home, vec![week.write(coll)]);
+    let mut sweeper = Sweeper::default();
+    let place = [Place { coll, key: key("k") }];
+    let mut look = |home: &Local, late: Late, now| {
+        let sweep = sweeper.look(&home.snapshot(), &place, late, now).unwrap();
+        (sweep.spent.len(), sweep.late)
+    };
+    // For a month both are shown.
+    let mut late = Late::default();
+    for hour in 0..24 * 30 {
+        let (spent, found) = look(home, late, hours(hour));
+        assert_eq!(spent, 0);
+        late = found;
+    }
+    space.write(home, vec![view_write(coll, &Manner::of(Policy::Lww))]);
+    let since = 24 * 30;
+    for hour in since..since + 24 * 7 {
+        let (spent, found) = look(home, late, hours(hour));
+        assert_eq!(spent, 0, "it has lost for {} hours", hour - since);
+        late = found;
+    }
+    assert_eq!(look(home, late, hours(since + 24 * 7)).0, 1);
 }
 
 #[test]

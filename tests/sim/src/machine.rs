@@ -59,8 +59,8 @@ pub struct Copy {
     pub replica: Option<Replica<MemoryDisk>>,
     /// The role, where it has it.
     pub home: Option<Home>,
-    /// How much of the ring the role was last looked at with.
-    pub ring_n: u64,
+    /// With which base and how much of the ring the role was last looked at.
+    pub seated: (u64, u64),
     /// It leaves: it has asked or will ask under this id, and writes nothing any more.
     pub leaving: Option<[u8; 16]>,
     /// Over which connection and on which base it has asked.

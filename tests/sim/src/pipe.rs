@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use disk::Random;
 
 use crate::link::Profile;
+use crate::promise::classes::News;
 
 /// Most bytes in flight one way: beyond it the sender is not polled, as QUIC's flow control would have it.
 const IN_FLIGHT_MAX: usize = 1 << 20;
@@ -31,6 +32,8 @@ struct Piece {
     bytes: Vec<u8>,
     /// Kept back so that others overtake it, and none has yet.
     is_held: bool,
+    /// What the frame that it ends is to who hears it.
+    news: News,
 }
 
 /// The byte of a frame that was changed.
@@ -82,13 +85,20 @@ impl Pipe {
         // A stream keeps its order, whatever the packets under it do.
         let at = self.queue.back().map_or(at, |last| at.max(last.at));
         self.queued_len += bytes.len();
-        self.queue.push_back(Piece { sent_at, at, from, bytes, is_held: false });
+        self.queue.push_back(Piece { sent_at, at, from, bytes, is_held: false, news: News::Nothing });
     }
 
     /// What was sent last was kept back for others to overtake.
     pub fn hold(&mut self) {
         if let Some(piece) = self.queue.back_mut() {
             piece.is_held = true;
+        }
+    }
+
+    /// What the frame that was sent last is to who hears it.
+    pub fn bring(&mut self, news: News) {
+        if let Some(piece) = self.queue.back_mut().filter(|_| !self.is_torn) {
+            piece.news = news;
         }
     }
 
@@ -109,13 +119,13 @@ impl Pipe {
     }
 
     /// The next piece that has arrived.
-    pub fn receive(&mut self, now: u64) -> Option<Vec<u8>> {
+    pub fn receive(&mut self, now: u64) -> Option<(Vec<u8>, News)> {
         if self.next_at()? > now {
             return None;
         }
         let piece = self.queue.pop_front()?;
         self.queued_len -= piece.bytes.len();
-        Some(piece.bytes)
+        Some((piece.bytes, piece.news))
     }
 
     /// Nothing is wrong with the way any more.

@@ -162,6 +162,10 @@ impl Weather {
             random.below(100) < feature.per_cent()
         };
         let mut features: BTreeSet<Feature> = Feature::ALL.into_iter().filter(draws).collect();
+        // Losers go where there are some.
+        if features.contains(&Feature::Expiry) {
+            features.extend([Feature::Copies, Feature::HotKeys]);
+        }
         // A lie that names what a removed device wrote may become the truth, and the book does not know which.
         let removes = |fault: &Fault| matches!(fault, Fault::Revoke | Fault::Readmit | Fault::Leave);
         if favoured.iter().any(removes) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crdt::{Class, Commit, Dot, WriterId};
 use disk::MemoryDisk;
 use replica::Replica;
-use sync::Store;
+use sync::{Frame, Store};
 
 use super::{Verdict, breach};
 use crate::book::{Book, Vector, is_held};
@@ -58,15 +58,41 @@ pub struct Line {
     is_over: bool,
 }
 
+/// What a frame that has arrived changes in what its hearer sends, and when, whether it is true, or comes twice, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Nothing.
+    Nothing,
+    /// Some of it is not taken, or disputed.
+    Refused,
+    /// The peer says what it has: before anything was sent, as every talk begins, or anew.
+    Anew,
+}
+
+impl News {
+    /// Of a frame.
+    pub fn of(frame: Option<&Frame>) -> News {
+        match frame {
+            Some(Frame::Nack(_) | Frame::Fork(_)) => News::Refused,
+            Some(Frame::Cover(_) | Frame::Open(_)) => News::Anew,
+            _ => News::Nothing,
+        }
+    }
+}
+
 impl Line {
     /// Nothing more is to be said of it.
     pub fn end(&mut self) {
         self.is_over = true;
     }
 
-    /// The peer says what it has: before anything was sent, as every talk begins, or anew.
-    pub fn starts_anew(&mut self) {
-        self.is_over |= !self.sent.is_empty();
+    /// Something has arrived. Who says anew what it has is sent anew what it lacks.
+    pub fn hears(&mut self, news: News) {
+        self.is_over |= match news {
+            News::Nothing => false,
+            News::Refused => true,
+            News::Anew => !self.sent.is_empty(),
+        };
     }
 
     /// The values of a unit go before its commits.

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crdt::view::counter;
-use crdt::{Dot, Payload, Supersede, WriterId};
+use crdt::view::lww::Live;
+use crdt::{Commit, Dot, Payload, Supersede, WriterId};
 use disk::MemoryDisk;
 use replica::Replica;
 use sync::Store;
@@ -54,9 +55,11 @@ impl Held {
         }
         // A disk that fails now fails the replica, not this check.
         let Ok(inbox) = replica.inbox() else { return Ok(()) };
-        // What is not written again has its content in the inbox.
+        // What is not written again has its content in the inbox, and so has what was, where the next Handle cut that at once.
+        let of_another = |commit: &Commit| Some(commit.header().open.as_ref()?.reissues?.0);
+        let set_aside = inbox.iter().filter_map(|item| item.commit.as_ref());
         let aside: BTreeSet<WriterId> =
-            inbox.iter().filter(|item| item.commit.is_some()).map(|item| item.dot.writer).collect();
+            set_aside.flat_map(|commit| [Some(commit.dot().writer), of_another(commit)]).flatten().collect();
         let mut uncut = now.clone();
         for writer in cut.iter().filter(|writer| writer.device() == device && !aside.contains(writer)) {
             uncut.insert(*writer, before[writer]);
@@ -80,12 +83,18 @@ impl Held {
                 continue;
             }
             let Ok(read) = snapshot.read(place.0, &place.1) else { return Ok(()) };
-            let winner = read.map(|read| read.winner.payload);
+            let winner = read.map(|read| read.winner);
             let winners = expected.get(place).map_or(Vec::new(), |live| winners(book, live));
-            if winner.as_ref().map_or(!winners.is_empty(), |winner| !winners.contains(&winner)) {
+            let is_among = |winner: &Live| winners.iter().any(|(_, payload)| **payload == winner.payload);
+            if winner.as_ref().map_or(!winners.is_empty(), |winner| !is_among(winner)) {
                 let key = crdt::key::display(&place.1);
+                let by = winner.map_or("nothing".to_owned(), |winner| format!("what {} wrote", winner.dot));
+                let dots: Vec<String> = winners.iter().map(|(dot, _)| dot.to_string()).collect();
+                let cut: Vec<String> = cut.iter().map(ToString::to_string).collect();
                 let what = format!(
-                    "{name} reads {winner:?} at {key} where what it wrote was cut and written again, not {winners:?}"
+                    "{name} reads {by} at {key} where what it wrote was cut and written again, not what {} wrote; cut were {}",
+                    dots.join(" or "),
+                    cut.join(", ")
                 );
                 return Err(breach("I18", what));
             }
@@ -134,8 +143,8 @@ fn vector(book: &Book, held: impl Fn(&WriterId) -> u64) -> Vector {
 }
 
 /// What may win: the latest, of which there may be several of one time.
-fn winners<'a>(book: &Book, live: &[(Dot, &'a Payload)]) -> Vec<&'a Payload> {
+fn winners<'a>(book: &Book, live: &[(Dot, &'a Payload)]) -> Vec<(Dot, &'a Payload)> {
     let time = |dot: &Dot| book.commit(dot).map(|commit| commit.header().hlc);
     let latest = live.iter().map(|(dot, _)| time(dot)).max();
-    live.iter().filter(|(dot, _)| Some(time(dot)) == latest).map(|(_, payload)| *payload).collect()
+    live.iter().filter(|(dot, _)| Some(time(dot)) == latest).copied().collect()
 }

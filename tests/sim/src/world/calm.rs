@@ -229,7 +229,16 @@ impl World {
                     None => format!("m{index}/s{space} down"),
                     Some(replica) => {
                         let (version, tail) = (replica.base().version, replica.tail().len());
-                        format!("m{index}/s{space} at version {version} with a tail of {tail} writers")
+                        let ring = replica.ring().n();
+                        let role = copy.home.as_ref().filter(|_| self.spaces[*space].home == index);
+                        let role = role.map_or(String::new(), |home| {
+                            let ear =
+                                if home.is_unheard() { "nobody was heard" } else { "somebody was heard" };
+                            format!(", the home: {}, {ear}", home.duty())
+                        });
+                        format!(
+                            "m{index}/s{space} at version {version} with ring {ring} and a tail of {tail} writers{role}"
+                        )
                     }
                 };
                 lines.push(text);

@@ -38,12 +38,13 @@ impl World {
         let had_room = connection.pipes[end].has_room();
         let sent_at = connection.pipes[end].sent_at();
         let (mut nonsense, mut is_late, mut is_over) = (None, false, false);
-        while let Some(bytes) = connection.pipes[end].receive(self.now) {
+        while let Some((bytes, news)) = connection.pipes[end].receive(self.now) {
             if bytes.is_empty() {
                 is_over = true;
                 break;
             }
             self.trace.bytes(&bytes);
+            connection.lines[end].hears(news);
             if let Err(error) = connection.sessions[end].handle_bytes(now, &bytes, replica) {
                 // It has gone on from what it offered, and nobody has kept that for whoever asks late.
                 is_late |= matches!(error, sync::Error::NodesMissing { .. });

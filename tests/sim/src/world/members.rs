@@ -215,9 +215,10 @@ impl World {
         if replica.is_stopped() {
             return Ok(());
         }
-        if copy.ring_n != replica.ring().n() {
+        let as_of = (replica.base().version, replica.ring().n());
+        if copy.seated != as_of {
             match home.review(replica, now, self.spaces[space].registry(machine)) {
-                Ok(()) => copy.ring_n = replica.ring().n(),
+                Ok(()) => copy.seated = as_of,
                 // The next one asks again.
                 Err(Error::Unavailable | Error::InDoubt { .. }) => {}
                 Err(error) => return self.fail(machine, &chain(&error)),

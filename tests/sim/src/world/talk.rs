@@ -10,7 +10,7 @@ use crate::faults::Fault;
 use crate::link::Connection;
 use crate::malice::Speech;
 use crate::pipe::Pipe;
-use crate::promise::classes::{self, Line};
+use crate::promise::classes::{self, News};
 use crate::promise::{Verdict, loss};
 
 /// A call that nobody takes is over after this long.
@@ -131,12 +131,7 @@ impl World {
                     classes::sent(&name, book, &commits.commits)?;
                     line.sends(&name, book, machine, replica, &commits.commits)?;
                 }
-                Some(Frame::Nack(_) | Frame::Fork(_)) => connection.lines.iter_mut().for_each(Line::end),
-                Some(frame @ (Frame::Cover(_) | Frame::Open(_))) => {
-                    // Who says anew what it has is sent anew what it lacks.
-                    connection.lines[1 - end].starts_anew();
-                    loss::tell(&mut copy.told, &frame);
-                }
+                Some(Frame::Nack(_) | Frame::Fork(_)) => line.end(),
                 Some(Frame::BlobData(_)) => line.begins(book, machine, replica),
                 Some(frame) => loss::tell(&mut copy.told, &frame),
                 None => line.end(),
@@ -148,6 +143,7 @@ impl World {
             connection.is_bent |= speech.lie.is_some();
             lies.extend(speech.lie);
             for bytes in speech.frames {
+                let news = News::of(small_frame(&bytes).as_ref());
                 let mut late = 0;
                 if self.weather.strikes(Fault::Delay, &mut self.random) {
                     late = self.random.below(5_000);
@@ -159,6 +155,7 @@ impl World {
                 }
                 let pipe = &mut connection.pipes[1 - end];
                 pipe.send(self.now, &connection.profile, late, &bytes, &mut self.random);
+                pipe.bring(news);
                 if is_held {
                     pipe.hold();
                 }
@@ -166,6 +163,7 @@ impl World {
                     self.fired.add(Fault::Duplicate);
                     connection.is_bent = true;
                     pipe.send(self.now, &connection.profile, 0, &bytes, &mut self.random);
+                    pipe.bring(news);
                 }
             }
         }

@@ -58,7 +58,7 @@ impl World {
         }
         if self.weather.with(Feature::Expiry)
             && self.spaces[space].home == machine
-            && self.random.below(4) == 0
+            && self.random.coin()
             && !self.look_after_losers(machine, space)?
         {
             return Ok(false);

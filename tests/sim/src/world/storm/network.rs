@@ -39,6 +39,10 @@ impl World {
                 // not end, and it may be as long as everyone has to become equal.
                 connection.is_broken |= corrupted == Some(Corrupted::Length);
                 connection.is_bent |= corrupted.is_some();
+                if corrupted.is_some() {
+                    // Nobody knows what this end is told now.
+                    connection.lines[end].end();
+                }
                 corrupted.is_some()
             }
         };
