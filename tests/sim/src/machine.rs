@@ -10,7 +10,7 @@ use replica::{Limits, Mode, OpenOptions, Opened, Replica, Spent, Sweeper, Transa
 use crate::book::Vector;
 use crate::clock::WallClock;
 use crate::faults::Fault;
-use crate::promise::reissue::Held;
+use crate::promise::reissue::{AsOf, Held};
 
 /// A device, or the home of some space.
 pub struct Machine {
@@ -81,6 +81,8 @@ pub struct Copy {
     pub told: Vector,
     /// What it held before a step in which its process ended: it may have adopted something in it.
     pub before: Option<Held>,
+    /// What it held when that was last looked at.
+    pub held: Option<(AsOf, Held)>,
     /// Written, not flushed: nobody was told.
     pub pending: Vec<Pending>,
     /// The last change of what is visible that is in the book.

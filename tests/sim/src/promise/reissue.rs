@@ -2,6 +2,7 @@
 //! writing of it is anchored.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crdt::view::counter;
 use crdt::view::lww::Live;
@@ -13,12 +14,35 @@ use sync::Store;
 use super::{Look, Verdict, breach};
 use crate::book::{Book, Place, Vector, is_held};
 
+/// What that depends on: as long as it is the same, the same is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AsOf {
+    version: u64,
+    tail: u64,
+    drops: u64,
+    is_damaged: bool,
+    known: (usize, usize),
+}
+
+impl AsOf {
+    /// Of a replica.
+    pub fn of(replica: &Replica<MemoryDisk>, book: &Book) -> AsOf {
+        AsOf {
+            version: replica.base().version,
+            tail: replica.tail_change(),
+            drops: replica.drops(),
+            is_damaged: replica.is_damaged(),
+            known: (book.writers().size_hint().0, book.removed.len()),
+        }
+    }
+}
+
 /// What a replica held before it may have adopted something.
 #[derive(Clone)]
 pub struct Held {
     version: u64,
     /// What waits for its flush, too: that is written again as well. None where nobody was ever taken out.
-    seen: Option<Vector>,
+    seen: Option<Arc<Vector>>,
     /// Its own device was taken out at some time.
     was_out: bool,
 }
@@ -29,12 +53,12 @@ impl Held {
         let is_concerned = !book.removed.is_empty() && !replica.is_stopped();
         let held = |writer: &WriterId| replica.pending_seq(writer).unwrap_or_default();
         let was_out = book.removed.contains(&replica.device().id());
-        Held { version: replica.base().version, seen: is_concerned.then(|| vector(book, held)), was_out }
+        Held { version: replica.base().version, seen: is_concerned.then(|| Arc::new(vector(book, held))), was_out }
     }
 
     /// What it held; none where nothing can have been cut.
     pub fn seen(&self) -> Option<&Vector> {
-        self.seen.as_ref()
+        self.seen.as_deref()
     }
 
     /// Whether a replica has adopted something since.
@@ -44,7 +68,7 @@ impl Held {
 
     /// Compares what is read now with what would be, had nothing of its own been cut.
     pub fn compare(&self, name: &str, replica: &Replica<MemoryDisk>, book: &Book) -> Verdict {
-        let Some(before) = self.seen.as_ref().filter(|_| self.was_out) else { return Ok(()) };
+        let Some(before) = self.seen().filter(|_| self.was_out) else { return Ok(()) };
         // As readers see it: what came after the adoption waits for its flush.
         let now = vector(book, |writer| replica.seen(writer));
         let is_cut = |(writer, seq): &(&WriterId, &u64)| now.get(writer).is_none_or(|now| now < seq);

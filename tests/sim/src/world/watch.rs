@@ -7,7 +7,7 @@ use sync::Store;
 use super::{CHECK_EVERY, World};
 use crate::agenda::Due;
 use crate::machine::{chain, undisturbed};
-use crate::promise::reissue::{self, Held};
+use crate::promise::reissue::{self, AsOf, Held};
 use crate::promise::{Look, Verdict, breach, canonical, handle, loss, policies, truncation};
 
 impl World {
@@ -81,10 +81,19 @@ impl World {
     }
 
     /// What a copy that runs holds before it may adopt something.
-    pub(super) fn held(&self, machine: usize, space: usize) -> Held {
-        let it = &self.machines[machine];
-        let replica = it.replica(space).expect("it runs");
-        undisturbed(&it.disk, || Held::of(replica, &self.spaces[space].book))
+    pub(super) fn held(&mut self, machine: usize, space: usize) -> Held {
+        let (it, book) = (&mut self.machines[machine], &self.spaces[space].book);
+        let copy = it.copies.get_mut(&space).expect("it has the space");
+        let replica = copy.replica.as_ref().expect("it runs");
+        let as_of = AsOf::of(replica, book);
+        if let Some((known, held)) = &copy.held
+            && *known == as_of
+        {
+            return held.clone();
+        }
+        let held = undisturbed(&it.disk, || Held::of(replica, book));
+        copy.held = Some((as_of, held.clone()));
+        held
     }
 
     /// Whoever has adopted something since reads what it read before, as far as that was its own.
