@@ -11,7 +11,8 @@ use crdt::{DeviceId, Handle, SpaceId};
 use disk::Disk;
 use redb::backends::InMemoryBackend;
 use redb::{
-    Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction,
+    Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableHandle,
+    WriteTransaction,
 };
 
 use super::file::Storage;
@@ -158,6 +159,10 @@ impl RedbRegistry {
     /// Brings every space up to what its manifest holds; makes the tables of a new file.
     fn raise(&self, known: &[Handle]) -> Result<(), Error> {
         self.with(|database| {
+            // A full disk may have no room for a transaction that changes nothing.
+            if is_raised(database, known)? {
+                return Ok(());
+            }
             let transaction = database.begin_write().map_err(failed("write"))?;
             check_format(&transaction)?;
             {
@@ -244,6 +249,28 @@ fn build(storage: impl StorageBackend) -> Result<Database, Error> {
         .map_err(failed("open"))
 }
 
+/// Whether every table is there, of our format, and none of these Handles is newer.
+fn is_raised(database: &Database, known: &[Handle]) -> Result<bool, Error> {
+    let transaction = database.begin_read().map_err(failed("read"))?;
+    let names: Vec<String> =
+        transaction.list_tables().map_err(failed("read"))?.map(|table| table.name().to_owned()).collect();
+    let is_there = |name: &str| names.iter().any(|found| found == name);
+    if ![FORMAT.name(), HANDLES.name(), DELIVERIES.name()].into_iter().all(is_there) {
+        return Ok(false);
+    }
+    let format = transaction.open_table(FORMAT).map_err(failed("read"))?;
+    if format.get(()).map_err(failed("read"))?.map(|found| found.value()) != Some(KNOWN) {
+        return Ok(false);
+    }
+    let table = transaction.open_table(HANDLES).map_err(failed("read"))?;
+    for handle in known {
+        if version(&table, &handle.space)? < handle.version {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Refuses tables of another format, and marks a new file with ours.
 fn check_format(transaction: &WriteTransaction) -> Result<(), Error> {
     let mut table = transaction.open_table(FORMAT).map_err(failed("write"))?;
@@ -316,6 +343,20 @@ mod tests {
         });
         edited.unwrap();
         disk
+    }
+
+    #[test]
+    fn a_registry_is_written_to_at_a_start_only_where_something_is_missing() {
+        let is_raised_of = |disk: &MemoryDisk| {
+            let database = build(Storage::open(disk, NAME).unwrap()).unwrap();
+            is_raised(&database, &[]).unwrap()
+        };
+        let disk = MemoryDisk::new(1);
+        assert!(!is_raised_of(&disk), "it has no tables");
+        drop(RedbRegistry::open(&disk, &[]).unwrap());
+        assert!(is_raised_of(&disk));
+        let unmarked = edited(|transaction| assert!(transaction.delete_table(FORMAT).unwrap()));
+        assert!(!is_raised_of(&unmarked), "its format is written down again");
     }
 
     #[test]
