@@ -92,7 +92,7 @@ impl<D: Disk> Replica<D> {
             Write::Delete => (Op::Delete, supersedes_delete(&live)),
             Write::DeleteSeen(context) => {
                 self.check_seen(context)?;
-                (Op::Delete, context.supersedes(&live))
+                (Op::Delete, if context.names_any(&live) { context.supersedes(&live) } else { Vec::new() })
             }
             Write::Discard(dots) => {
                 let chosen: Vec<Live> = live.into_iter().filter(|live| dots.contains(&live.dot)).collect();

@@ -32,12 +32,18 @@ impl Context {
         &self.0
     }
 
-    /// What a write with this context supersedes where these dots are alive: what is gone already needs no superseding.
+    /// What a write with this context supersedes: all of it, gone or not. Whoever replaced it first may be cut off, and who asks
+    /// what all sides of a conflict had seen finds it by both.
     pub fn supersedes(&self, live: &[Live]) -> Vec<Dot> {
-        let seen = |dot: &Dot| planted::is(Bug::ReplaceUnseen) || self.0.binary_search(dot).is_ok();
-        let mut dots: Vec<Dot> = live.iter().map(|live| live.dot).filter(seen).collect();
-        dots.sort_unstable();
-        dots
+        if planted::is(Bug::ReplaceUnseen) {
+            return self.and(&live.iter().map(|live| live.dot).collect()).0;
+        }
+        self.0.clone()
+    }
+
+    /// Whether any of these was seen.
+    pub fn names_any(&self, live: &[Live]) -> bool {
+        live.iter().any(|live| self.0.binary_search(&live.dot).is_ok())
     }
 
     /// Its bytes. Opaque to whoever carries them.
@@ -83,8 +89,9 @@ mod tests {
     #[test]
     fn write_replaces_what_its_writer_saw_and_nothing_else() {
         let seen = Context::of(&[live(3, 1), live(1, 4)]);
-        assert_eq!(seen.supersedes(&[live(1, 4), live(2, 9)]), [live(1, 4).dot]);
+        assert_eq!(seen.supersedes(&[live(1, 4), live(2, 9)]), seen.dots(), "what came since stays");
         assert_eq!(Context::default().supersedes(&[live(1, 4)]), []);
+        assert!(seen.names_any(&[live(2, 9), live(1, 4)]) && !seen.names_any(&[live(2, 9)]));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a program sees that has a replica inside.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::keytext::Key;
 use crate::scratch::Scratch;
@@ -213,6 +215,43 @@ fn a_resolver_settles_what_it_can_and_leaves_the_rest() {
     apart(&modes, "nobody");
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(many("nobody"), "it is not registered any more");
+}
+
+/// Two values of a key whose writers had both seen a third.
+fn apart_from(collection: &Collection, key: &str, before: &str) {
+    collection.put(key, before).unwrap();
+    let (_, seen) = collection.read(key).unwrap().expect("it was put");
+    for value in ["eco", "sport"] {
+        collection.put_seen(key, value, &seen).unwrap();
+    }
+}
+
+/// What a resolver of a collection is told that all sides had seen, by the key.
+fn ancestors_of(space: &Space, modes: &Collection, count: u64) -> BTreeMap<String, Option<String>> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let resolver = modes.resolve_with(move |conflict| {
+        let before = conflict.ancestor.as_ref().map(|side| side.value.clone());
+        let before = before.map(|value| value.and_then(|value| value.to_bytes()).unwrap_or_default());
+        let before = before.map(|bytes| String::from_utf8(bytes).unwrap());
+        tell.send((conflict.key.as_ref().unwrap().to_string(), before)).unwrap();
+        Ok(None)
+    });
+    until(space, "resolver-left", count);
+    drop(resolver);
+    told.try_iter().collect()
+}
+
+#[test]
+fn a_resolver_is_told_what_all_sides_had_seen_if_anything() {
+    let data = Scratch::new("embed-ancestor");
+    let replica = Replica::open(data.path()).unwrap();
+    let space = replica.space("mine").unwrap();
+    let modes = space.collection_of("modes", Policy::Mv).unwrap();
+    apart_from(&modes, "early", "off");
+    apart(&modes, "nothing");
+    let told = ancestors_of(&space, &modes, 2);
+    assert_eq!(told["early"].as_deref(), Some("off"), "the second to replace it had seen it, too");
+    assert_eq!(told["nothing"], None, "neither had seen anything");
 }
 
 #[test]
