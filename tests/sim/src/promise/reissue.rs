@@ -53,7 +53,11 @@ impl Held {
         let is_concerned = !book.removed.is_empty() && !replica.is_stopped();
         let held = |writer: &WriterId| replica.pending_seq(writer).unwrap_or_default();
         let was_out = book.removed.contains(&replica.device().id());
-        Held { version: replica.base().version, seen: is_concerned.then(|| Arc::new(vector(book, held))), was_out }
+        Held {
+            version: replica.base().version,
+            seen: is_concerned.then(|| Arc::new(vector(book, held))),
+            was_out,
+        }
     }
 
     /// What it held; none where nothing can have been cut.
