@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use btree::{Hash, Kind, Node};
-use crdt::system;
+use crdt::{Op, Payload, system};
 use disk::{Disk, Fault, Faults, MemoryDisk, Operation};
 use replica::{Grant, HomeWrite};
 use sync::{Adoption, Store, StoreError};
@@ -132,6 +132,7 @@ fn what_is_dropped_beside_a_piece_of_the_inbox_that_cannot_be_read_goes_into_ano
         space.anchor(NOW, home);
         deliver_handle(NOW, home, device);
     };
+    let mut flipped = Vec::new();
     for value in ["dropped first", "dropped second"] {
         set(&mut device, "own", value);
         say(&mut home, &mut device, None);
@@ -139,15 +140,22 @@ fn what_is_dropped_beside_a_piece_of_the_inbox_that_cannot_be_read_goes_into_ano
         say(&mut home, &mut device, Some(row.clone()));
         if value == "dropped first" {
             assert!(!device.inbox().unwrap().is_empty());
-            flip(&disk, value.as_bytes());
+            flipped = flip(&disk, value.as_bytes());
             assert!(device.inbox().is_err());
         }
     }
-    // What is whole is in a piece of its own.
-    let second = disk.files().into_iter().filter(|(name, _)| name.starts_with("packs/"));
-    let holds = |bytes: &[u8]| bytes.windows(14).any(|part| part == b"dropped second");
-    assert!(second.into_iter().any(|(_, bytes)| holds(&bytes)));
     assert_eq!(device.handle(), home.handle());
+    // Once the first piece can be read again, both are in the inbox.
+    drop(device);
+    flipped.iter().for_each(|(name, at)| disk.flip_bit(name, *at, 1));
+    let inbox = space.open(1, &disk, 4).inbox().unwrap();
+    let holds = |value: &[u8]| {
+        let commits = inbox.iter().filter_map(|item| item.commit.as_ref());
+        let mutations = commits.flat_map(|commit| &commit.body().mutations);
+        let puts = mutations.filter(|mutation| mutation.op == Op::Put(Payload::Inline(value.to_vec())));
+        puts.count() == 1
+    };
+    assert!(holds(b"dropped first") && holds(b"dropped second"), "{inbox:?}");
 }
 
 #[test]
@@ -292,16 +300,17 @@ fn a_flipped_bit_in_any_node_or_value_of_the_base_is_healed_from_a_peer() {
     assert!(fetched > 10, "{fetched} nodes travelled");
 }
 
-/// Flips a bit of every copy of something that lies in packs.
-fn flip(disk: &MemoryDisk, what: &[u8]) {
-    let mut count = 0;
+/// Flips a bit of every copy of something that lies in packs, and says where: once more, and it is as it was.
+fn flip(disk: &MemoryDisk, what: &[u8]) -> Vec<(String, u64)> {
+    let mut flipped = Vec::new();
     for (name, bytes) in disk.files().into_iter().filter(|(name, _)| name.starts_with("packs/")) {
         for at in bytes.windows(what.len()).enumerate().filter(|(_, part)| *part == what).map(|(at, _)| at) {
             disk.flip_bit(&name, at as u64, 1);
-            count += 1;
+            flipped.push((name.clone(), at as u64));
         }
     }
-    assert!(count > 0, "it lies in a pack");
+    assert!(!flipped.is_empty(), "it lies in a pack");
+    flipped
 }
 
 #[test]
