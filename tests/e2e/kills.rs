@@ -266,11 +266,23 @@ impl Series<'_> {
                         // Only a commit of the home itself is logged by an adoption: the row of a ticket is one.
                         self.peer.ok(&["space", "invite", "telemetry"]);
                     }
+                    if point.starts_with("fetch-") {
+                        self.part();
+                    }
                     self.write(WRITES_MAX, false).then_some(true)
                 })
             }
             point => self.write(WRITES_MAX, point.is_none()),
         }
+    }
+
+    /// The peer goes on by itself: what the next Handle that it offers covers, the victim has to fetch.
+    fn part(&self) {
+        let version = || self.peer.space()["version"].as_u64().expect("a number");
+        self.peer.ok(&["peer", "pause", "--all"]);
+        let before = version();
+        until("the home goes on alone", || (version() > before).then_some(()));
+        self.peer.ok(&["peer", "resume", "--all"]);
     }
 
     /// Whether the victim lived long enough to show what it has.
