@@ -256,9 +256,10 @@ impl Session {
             return Ok(None);
         }
         let outgoing = store.next_commits(&self.sender.sent, self.config.unit_len)?;
-        self.sender.is_drained = outgoing.commits.is_empty();
+        // Nothing, and yet more: what goes next cannot be read until it is healed.
+        self.sender.is_drained = outgoing.commits.is_empty() && !outgoing.more;
         self.sender.drained_at = self.sender.is_drained.then_some(change);
-        if !self.sender.is_drained {
+        if !outgoing.commits.is_empty() {
             self.sender.launch(outgoing, self.peer.takes_pieces())?;
         }
         Ok(self.sender.next_of_unit())
@@ -268,8 +269,9 @@ impl Session {
     pub(super) fn next_handle(&mut self, store: &impl Store) -> Option<Frame> {
         let version = store.handle().version;
         let is_newer = version > self.peer.base.max(self.sender.offered);
-        // A home that hands over signs nothing more: its last Handle brings the record that names the next.
-        let is_changed = version >= self.peer.base && store.ring_n() > self.peer.ring;
+        // A home that hands over signs nothing more: its last Handle brings the record that names the next. Who holds nothing
+        // yet has none to bring it with, whatever it heard of the ring when it joined.
+        let is_changed = version > 0 && version >= self.peer.base && store.ring_n() > self.peer.ring;
         let is_news = is_newer || is_changed;
         if !is_news || self.peer.mode == Mode::Tail || self.forks.is_searching() {
             return None;

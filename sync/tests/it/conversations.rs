@@ -192,6 +192,30 @@ fn beats_of_an_idle_pair_double_to_a_quarter_of_an_hour() {
 }
 
 #[test]
+fn who_holds_nothing_yet_offers_nothing_though_it_heard_of_the_ring() {
+    let (mut joined, mut waiting) = (Model::fresh(1), Model::fresh(2));
+    joined.ring_n = 1;
+    let mut pair = Pair::new(joined.clone(), waiting.clone());
+    check(
+        &mut pair,
+        expect![[r#"
+        a Hello
+        b Hello
+        a Open v0 []
+        b Open v0 []
+        a Cover []
+        b Cover []
+    "#]],
+    );
+    // Who holds something does offer it, so that the record of the ring comes with it.
+    let mut holder = Model::new(3);
+    (holder.ring_n, waiting.ring_n) = (1, 0);
+    let mut pair = Pair::new(holder, waiting);
+    pair.run();
+    assert!(pair.trace.contains("a Handle v1"), "{}", pair.trace);
+}
+
+#[test]
 fn small_blobs_ride_along_and_large_ones_go_ahead() {
     let mut model = Model::new(1);
     let blobs = vec![vec![1; 2_000], vec![2; 1 << 20], vec![3; 64 << 10]];

@@ -52,6 +52,8 @@ pub(crate) struct Model {
     pub(crate) has_archive: bool,
     /// Nodes of its base that are damaged, and are asked of peers.
     pub(crate) lost: BTreeSet<NodeId>,
+    /// The newest record of its ring.
+    pub(crate) ring_n: u64,
 }
 
 pub(crate) fn device(seed: u8) -> DeviceKey {
@@ -86,8 +88,17 @@ impl Model {
             is_forgetful: false,
             has_archive: false,
             lost: BTreeSet::new(),
+            ring_n: 0,
         };
         model.keep_nodes();
+        model
+    }
+
+    /// Who has joined and adopted nothing yet.
+    pub(crate) fn fresh(seed: u8) -> Model {
+        let mut model = Model::new(seed);
+        model.handle.version = 0;
+        model.history.clear();
         model
     }
 
@@ -340,7 +351,7 @@ impl Store for Model {
     }
 
     fn ring_n(&self) -> u64 {
-        0
+        self.ring_n
     }
 
     fn tail(&self) -> Vec<TailRow> {
