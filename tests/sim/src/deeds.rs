@@ -268,16 +268,17 @@ impl Deeds {
             let over = self.over(ask, key, &request.seen, commit);
             (key.clone(), Some(Says::Value(value.to_vec())), over)
         };
-        let put_seen = |key: &Vec<u8>, value: &[u8]| {
-            let over = all(key).intersection(&read(key)).copied().collect();
-            (key.clone(), Some(Says::Value(value.to_vec())), over)
-        };
+        // All that was seen, gone meanwhile or not: whoever replaced it first may be cut off.
+        let put_seen =
+            |key: &Vec<u8>, value: &[u8]| (key.clone(), Some(Says::Value(value.to_vec())), read(key));
         match &ask.verb {
             Verb::Put(key, value) if ask.read.policy == Policy::Mv => vec![put_seen(key, value)],
             Verb::Put(key, value) => vec![put(key, value)],
             Verb::PutSeen(key, value) => vec![put_seen(key, value)],
             Verb::Delete(key) if ask.read.policy == Policy::Mv => {
-                vec![(key.clone(), None, all(key).intersection(&read(key)).copied().collect())]
+                let seen = read(key);
+                let over = if all(key).is_disjoint(&seen) { BTreeSet::new() } else { seen };
+                vec![(key.clone(), None, over)]
             }
             Verb::Delete(key) => vec![taken(key)],
             Verb::Discard(key, dots) => {
