@@ -227,18 +227,21 @@ impl Book {
         self.keys.keys()
     }
 
-    /// The commits that were written in place of one that its author has dropped.
-    pub fn successors(&self, dropped: &Commit) -> impl Iterator<Item = &Arc<Commit>> {
+    /// The commits that were written in place of one that its author has dropped, those included that are not in the book.
+    pub fn successors<'a>(
+        &'a self,
+        dropped: &Commit,
+        unseen: &'a [&'a Commit],
+    ) -> impl Iterator<Item = &'a Commit> {
         let (of, hlc) = (dropped.dot().writer, dropped.header().hlc);
-        let writers = self.known.keys().filter(move |writer| {
-            let first = self.commits.get(&Dot::new(**writer, 1));
-            let open = first.and_then(|first| first.header().open.as_ref());
+        let opens_again = move |first: &Commit| {
+            let open = first.header().open.as_ref();
             open.and_then(|open| open.reissues.as_ref()).is_some_and(|(writer, ..)| *writer == of)
-        });
-        let written = writers.flat_map(|writer| {
-            self.commits.range(Dot::new(*writer, 1)..=Dot::new(*writer, u64::MAX)).map(|(_, commit)| commit)
-        });
-        written.filter(move |commit| commit.header().hlc == hlc)
+        };
+        let all = self.commits.values().map(|commit| &**commit).chain(unseen.iter().copied());
+        let writers: BTreeSet<WriterId> =
+            all.clone().filter(|commit| opens_again(commit)).map(|commit| commit.dot().writer).collect();
+        all.filter(move |commit| commit.header().hlc == hlc && writers.contains(&commit.dot().writer))
     }
 
     /// Whether a dot was put at a place.

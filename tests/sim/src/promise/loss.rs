@@ -136,7 +136,9 @@ fn is_accounted_for(look: &Look<'_>, inbox: &[Item], dot: &Dot) -> bool {
     // The inbox says of the first that was written again that it was, and by that of those after it.
     let is_from = |item: &Item| item.dot.writer == dot.writer && item.dot.seq <= dot.seq;
     let is_said = || inbox.iter().any(|item| item.kind == ItemKind::Reissued && is_from(item));
-    let again: Vec<_> = look.book.successors(commit).map(|again| (again.dot(), again)).collect();
+    // What was written again and cut in the same turn, nobody has seen: it is in the inbox alone.
+    let unseen: Vec<&Commit> = inbox.iter().filter_map(|item| item.commit.as_ref()).collect();
+    let again: Vec<_> = look.book.successors(commit, &unseen).map(|again| (again.dot(), again)).collect();
     let is_done = |owed: &Owed| {
         let does = |again: &Commit| {
             again.body().mutations.iter().any(|mutation| {
