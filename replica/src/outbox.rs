@@ -62,7 +62,7 @@ impl<D: Disk> Replica<D> {
         self.check_running()?;
         let order = if planted::is(Bug::LogOrder) { Order::Log } else { Order::Urgency };
         let urgent = self.unit_in(order, peer, len_max)?;
-        if !urgent.commits.is_empty() {
+        if !urgent.commits.is_empty() || urgent.more {
             return Ok(urgent);
         }
         // What came in one unit is sealed at its end only, and what is more urgent may lie between its commits: more of it
@@ -76,18 +76,35 @@ impl<D: Disk> Replica<D> {
         peer: &BTreeMap<WriterId, u64>,
         len_max: usize,
     ) -> Result<Outgoing, Error> {
-        let mut lacking = Lacking::new(self, peer, order);
         let mut unit = Unit::default();
+        match self.fill(&mut unit, Lacking::new(self, peer, order), order, len_max) {
+            Ok(more) => self.finish(unit, more),
+            // What comes before it goes, and the rest once peers have healed it.
+            Err(error) if error.is_damage() => {
+                let sealed = self.finish(unit, true)?;
+                Ok(Outgoing { more: true, ..sealed })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether more is lacking than the unit took.
+    fn fill(
+        &self,
+        unit: &mut Unit,
+        mut lacking: Lacking<'_, D>,
+        order: Order,
+        len_max: usize,
+    ) -> Result<bool, Error> {
         while let Some((commit, place)) = lacking.peek()? {
             let is_late = order == Order::Log && unit.delays(commit);
             if is_late || unit.is_full(*place, len_max) {
                 break;
             }
             let (commit, place) = lacking.take().expect("it was there a moment ago");
-            self.add(&mut unit, commit, place)?;
+            self.add(unit, commit, place)?;
         }
-        let more = lacking.peek()?.is_some();
-        self.finish(unit, more)
+        Ok(lacking.peek()?.is_some())
     }
 
     /// A commit above the base by its name, a pending one included; none: it is not here, or a Handle covers it.

@@ -128,7 +128,7 @@ pub struct Outgoing {
     pub blobs: Vec<Vec<u8>>,
     /// One for each writer in `commits`, at its last commit here.
     pub seals: Vec<Seal>,
-    /// More is lacking than fitted.
+    /// More is lacking than fitted, or than can be read now.
     pub more: bool,
 }
 

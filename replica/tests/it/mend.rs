@@ -1,6 +1,6 @@
 //! Damage at rest is healed: what a peer has is fetched by its hash, and what only the log has is made anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use btree::{Hash, Kind, Node};
 use crdt::{Op, Payload, system};
@@ -325,6 +325,38 @@ fn what_is_above_the_base_is_made_anew_from_the_log_and_nobody_is_asked() {
     assert!(!device.is_damaged(), "the log has the value");
     assert_eq!(device.verify().unwrap().problems, [""; 0]);
     assert_eq!(contents(&device), whole);
+}
+
+#[test]
+fn a_damaged_value_keeps_what_comes_after_it_back_until_it_is_healed_and_ends_no_conversation() {
+    let (space, mut home, device, disk) = pair();
+    drop(device);
+    let mut device = space.open(1, &disk, 3);
+    set(&mut device, "after", "1");
+    let flipped = flip(&disk, &b"y".repeat(6000));
+    let outgoing = device.next_commits(&BTreeMap::new(), 1 << 16).expect("it is no end of the conversation");
+    assert!(outgoing.commits.is_empty() && outgoing.more, "{outgoing:?}");
+    assert!(!flipped.is_empty() && device.is_mend_due());
+    device.mend(NOW).unwrap();
+    deliver_tail(NOW, &mut device, &mut home);
+    assert_eq!(contents(&device), contents(&home));
+    assert_eq!(get(&home, "after").as_deref(), Some("1"));
+}
+
+#[test]
+fn what_can_be_sent_before_a_damaged_value_goes() {
+    let (space, _, device, disk) = pair();
+    drop(device);
+    let mut device = space.open(1, &disk, 3);
+    set(&mut device, "after", "1");
+    set(&mut device, "damaged", &"z".repeat(6000));
+    device.checkpoint(NOW).unwrap();
+    drop(device);
+    let device = &mut space.open(1, &disk, 4);
+    flip(&disk, &b"z".repeat(6000));
+    let outgoing = device.next_commits(&BTreeMap::new(), 1 << 20).expect("it is no end of the conversation");
+    assert!(!outgoing.commits.is_empty() && outgoing.more);
+    assert_eq!(outgoing.seals.len(), 2, "both writers of the device that wrote before: {:?}", outgoing.seals);
 }
 
 #[test]
