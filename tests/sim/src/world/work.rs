@@ -98,10 +98,16 @@ impl World {
                 it.latest = it.latest.max(now);
                 let copy = it.copies.get_mut(&space).expect("it wrote in it");
                 let replica = copy.replica.as_ref().expect("it wrote a moment ago");
-                let commit = undisturbed(&it.disk, || replica.commit_above(&dot));
-                let commit = commit.ok().flatten().expect("it was written a moment ago");
-                copy.pending.push(Pending { commit, latest: it.latest });
                 writers::check(&mut self.spaces[space].book, dot, (machine, it.starts))?;
+                let commit = match undisturbed(&it.disk, || replica.commit_above(&dot)) {
+                    Ok(commit) => commit.expect("it was written a moment ago"),
+                    // The disk said that it wrote, and did not: nobody was promised anything yet.
+                    Err(error) => {
+                        self.fail(machine, &chain(&error))?;
+                        return Ok(false);
+                    }
+                };
+                copy.pending.push(Pending { commit, latest: it.latest });
                 if puts.len() >= workload::BIG_PUTS {
                     self.weather.tire_of_big_commits();
                 }
