@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crdt::{Class, Commit, Dot, WriterId};
 use disk::Disk;
+use planted::Bug;
 use wal::Position;
 
 use crate::error::Error;
@@ -17,7 +18,9 @@ use crate::tail::Place;
 pub(crate) enum Order {
     /// The most urgent.
     Urgency,
-    /// The oldest in the log, where every received unit lies in one piece, its seals at its end.
+    /// The most urgent, and then the rest of what a seal covers of which something is taken.
+    Sealing,
+    /// Of what others wrote the oldest in the log, where every received unit lies in one piece, its seals at its end.
     Log,
 }
 
@@ -85,6 +88,18 @@ impl<'a, D: Disk> Lacking<'a, D> {
         Some((commit, place))
     }
 
+    /// Unless something waits for what was taken, the next of this writer is next.
+    pub(crate) fn prefer(&mut self, writer: &WriterId) {
+        if self.waiting.is_empty() {
+            self.path.extend(self.next_of(writer).map(|(seq, _)| Dot::new(*writer, seq)));
+        }
+    }
+
+    /// Whether anything is lacking that was not taken.
+    pub(crate) fn is_any(&self) -> bool {
+        self.sent.keys().any(|writer| self.next_of(writer).is_some())
+    }
+
     /// One step towards a wanted commit: it is there, or the commit before it is next, or what that needs is wanted first.
     fn approach(&mut self, wanted: Dot) -> Result<(), Error> {
         let next = self.next_of(&wanted.writer).filter(|(seq, _)| *seq <= wanted.seq);
@@ -138,8 +153,12 @@ impl<'a, D: Disk> Lacking<'a, D> {
     }
 
     fn queue(&mut self, writer: &WriterId) {
+        if self.order == Order::Log && self.replica.is_own(writer) {
+            // Sealed whenever it goes, it never has to go in this order: only where something needs it.
+            return;
+        }
         let Some((_, place)) = self.next_of(writer) else { return };
-        let class = writer.class().filter(|_| self.order == Order::Urgency);
+        let class = writer.class().filter(|_| self.order != Order::Log && !planted::is(Bug::LogOrder));
         self.queue.push(Reverse((class, place.position, *writer)));
     }
 }

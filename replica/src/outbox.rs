@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crdt::{Class, Commit, CommitId, Dot, Seal, WriterId};
 use disk::Disk;
-use planted::Bug;
 use sync::Outgoing;
 use sync::frame::{BLOBS_LEN_MAX, COMMITS_MAX};
 
@@ -60,13 +59,16 @@ impl<D: Disk> Replica<D> {
         len_max: usize,
     ) -> Result<Outgoing, Error> {
         self.check_running()?;
-        let order = if planted::is(Bug::LogOrder) { Order::Log } else { Order::Urgency };
-        let urgent = self.unit_in(order, peer, len_max)?;
-        if !urgent.commits.is_empty() || urgent.more {
-            return Ok(urgent);
-        }
         // What came in one unit is sealed at its end only, and what is more urgent may lie between its commits: more of it
-        // than a unit holds, and none could ever end. In the log it lies in one piece, which went through a frame once.
+        // than a unit holds, and none could ever end. Then what was begun is ended before anything else; and if that needs
+        // too much of other units, what came first goes first: in the log it lies in one piece, which went through a frame
+        // once.
+        for order in [Order::Urgency, Order::Sealing] {
+            let unit = self.unit_in(order, peer, len_max)?;
+            if !unit.commits.is_empty() || unit.more {
+                return Ok(unit);
+            }
+        }
         self.unit_in(Order::Log, peer, len_max)
     }
 
@@ -97,14 +99,22 @@ impl<D: Disk> Replica<D> {
         len_max: usize,
     ) -> Result<bool, Error> {
         while let Some((commit, place)) = lacking.peek()? {
-            let is_late = order == Order::Log && unit.delays(commit);
+            let is_late = match order {
+                Order::Urgency => false,
+                Order::Sealing => unit.unsealed.is_empty() && unit.sealed.is_some(),
+                Order::Log => unit.delays(commit),
+            };
             if is_late || unit.is_full(*place, len_max) {
                 break;
             }
             let (commit, place) = lacking.take().expect("it was there a moment ago");
             self.add(unit, commit, place)?;
+            if order == Order::Sealing {
+                let begun = unit.unsealed.iter().min_by_key(|writer| writer.class());
+                begun.into_iter().for_each(|begun| lacking.prefer(begun));
+            }
         }
-        Ok(lacking.peek()?.is_some())
+        Ok(lacking.is_any())
     }
 
     /// A commit above the base by its name, a pending one included; none: it is not here, or a Handle covers it.

@@ -1,6 +1,8 @@
 //! Several replicas and a home, in any order, with crashes: equal commits give equal roots.
 
-use crdt::Class;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crdt::{Class, Dot};
 use disk::{Disk, File, MemoryDisk};
 use sync::Store;
 
@@ -280,6 +282,55 @@ fn a_long_unit_is_handed_on_although_more_urgent_commits_belong_between_its_own(
         deliver_tail(NOW, relay, peer);
         assert_eq!(contents(peer).len(), 281, "they are older: {are_urgent_older}");
         assert_eq!(roots(peer), roots(relay));
+    }
+}
+
+#[test]
+fn a_unit_that_has_to_go_whole_takes_nothing_less_urgent_with_it() {
+    for is_much_needed in [false, true] {
+        let space = Space::new(3);
+        let mut replicas: Vec<Local> = (0..3).map(|n| space.create(n, &MemoryDisk::new(n as u64))).collect();
+        let [author, relay, other] = replicas.get_disjoint_mut([0, 1, 2]).unwrap();
+        write(relay, Class::Bulk, "older");
+        write(other, Class::Bulk, "of another");
+        if is_much_needed {
+            deliver_tail(NOW, other, author);
+            write(author, Class::Bulk, "of another");
+        }
+        (1..100).for_each(|n| write(other, Class::Bulk, &format!("of another{n}")));
+        deliver_tail(NOW, other, relay);
+        // The first bulk commit goes with the critical one, and is sealed with the last.
+        write(author, Class::Bulk, "both");
+        write(author, Class::Critical, "both");
+        (0..180).for_each(|n| write(author, Class::Bulk, &format!("bulk{n}")));
+        deliver_tail(NOW, author, relay);
+        (0..100).for_each(|n| write(relay, Class::Normal, &format!("normal{n}")));
+        let (normal, bulk) = ((true, Class::Normal), (true, Class::Bulk));
+        let others = [(false, Class::Critical), (false, Class::Bulk)];
+        let expected = if is_much_needed {
+            // Both units of others together are more than one holds: the one that is needed goes first.
+            vec![(100, vec![others[1]]), (183, others.to_vec()), (101, vec![normal, bulk])]
+        } else {
+            vec![(182, others.to_vec()), (201, vec![others[1], normal, bulk])]
+        };
+        let expected = expected.into_iter().map(|(len, of)| (len, BTreeSet::from_iter(of)));
+        let expected: Vec<_> = expected.collect();
+        assert_eq!(units(relay), expected, "much is needed: {is_much_needed}");
+    }
+}
+
+/// Each unit of all that a replica holds: how many commits, and whether its own and of which class.
+fn units(replica: &mut Local) -> Vec<(usize, BTreeSet<(bool, Class)>)> {
+    let (mut has, mut units) = (BTreeMap::new(), Vec::new());
+    loop {
+        let outgoing = replica.next_commits(&has, 1 << 20).unwrap();
+        let dots: Vec<Dot> = outgoing.commits.iter().map(|commit| commit.dot()).collect();
+        has.extend(dots.iter().map(|dot| (dot.writer, dot.seq)));
+        let of = |dot: &Dot| (dot.writer.device() == replica.device().id(), dot.writer.class().unwrap());
+        units.push((dots.len(), dots.iter().map(of).collect()));
+        if !outgoing.more {
+            return units;
+        }
     }
 }
 
