@@ -129,9 +129,10 @@ impl Line {
             let sent = self.sent.entry(commit.dot().writer).or_default();
             *sent = commit.dot().seq.max(*sent);
         }
+        let carried = carried(book, machine, commits);
         for (writer, seq) in ready {
             let waits = !is_held(&self.sent, &Dot::new(writer, seq)) && !self.passed.contains_key(&writer);
-            let less_urgent = |dot: &&Dot| dot.writer.class() > writer.class() && !book.is_urgent(dot);
+            let less_urgent = |dot: &&Dot| dot.writer.class() > writer.class() && !carried.contains(*dot);
             if !waits {
                 continue;
             }
@@ -140,6 +141,28 @@ impl Line {
             }
         }
         Ok(())
+    }
+}
+
+/// What of a unit something urgent carries along: what that needs, and of what others wrote the rest up to the seal, without
+/// which none of it could go.
+fn carried(book: &Book, machine: usize, commits: &[std::sync::Arc<Commit>]) -> BTreeSet<Dot> {
+    let mut carried: BTreeSet<Dot> =
+        commits.iter().map(|commit| commit.dot()).filter(|dot| book.is_urgent(dot)).collect();
+    loop {
+        let before = carried.len();
+        for commit in commits {
+            let Dot { writer, seq } = commit.dot();
+            let is_begun = book.machine_of(&writer) != Some(machine)
+                && carried.range(Dot::new(writer, 0)..Dot::new(writer, seq)).next().is_some();
+            if is_begun || carried.contains(&commit.dot()) {
+                carried.insert(commit.dot());
+                carried.extend(commit.needs().copied());
+            }
+        }
+        if carried.len() == before {
+            return carried;
+        }
     }
 }
 
