@@ -126,7 +126,7 @@ impl World {
             connection.sent_frames[end] += 1;
             self.counts.sent_len += bytes.len() as u64;
             let (line, book) = (&mut connection.lines[end], &self.spaces[space].book);
-            match small_frame(&bytes) {
+            match frame_of(&bytes) {
                 Some(Frame::Commits(commits)) => {
                     classes::sent(&name, book, &commits.commits)?;
                     line.sends(&name, book, machine, replica, &commits.commits)?;
@@ -143,7 +143,7 @@ impl World {
             connection.is_bent |= speech.lie.is_some();
             lies.extend(speech.lie);
             for bytes in speech.frames {
-                let news = News::of(small_frame(&bytes).as_ref());
+                let news = News::of(frame_of(&bytes).as_ref());
                 let mut late = 0;
                 if self.weather.strikes(Fault::Delay, &mut self.random) {
                     late = self.random.below(5_000);
@@ -226,12 +226,15 @@ impl World {
     }
 }
 
-/// What a frame says, unless it is a long one.
-fn small_frame(bytes: &[u8]) -> Option<Frame> {
+/// What a frame says, unless it is a long one that changes nothing of what its hearer sends.
+fn frame_of(bytes: &[u8]) -> Option<Frame> {
     // Decoding every unit costs more than all else, and what is wrong with long ones is wrong with short ones, too.
     const LEN_MAX: usize = 16 << 10;
+    const OPEN: u8 = 1;
+    const COVER: u8 = 2;
+    const FORK: u8 = 15;
     let (number, payload) = (*bytes.get(4)?, bytes.get(5..)?);
-    if payload.len() > LEN_MAX {
+    if payload.len() > LEN_MAX && ![OPEN, COVER, FORK].contains(&number) {
         return None;
     }
     Frame::decode(number, payload).ok()
