@@ -47,6 +47,7 @@ impl Home {
         if self.looked_at != version {
             replica.find_ended()?;
             self.looked_at = version;
+            self.must_look = false;
         }
         Ok(())
     }

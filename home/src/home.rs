@@ -85,6 +85,8 @@ pub struct Home {
     pub(crate) is_level: bool,
     /// The last batch left names unpinned: another one is due, even with nothing else to cover.
     pub(crate) has_more_names: bool,
+    /// Damage hid what is to be published: another look is due, even with nothing else to cover.
+    pub(crate) must_look: bool,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) duty: Duty,
     generation: [u8; 8],
@@ -115,6 +117,7 @@ impl Home {
             looked_at: 0,
             is_level: false,
             has_more_names: false,
+            must_look: false,
             fingerprint,
             duty,
             generation,
@@ -138,13 +141,16 @@ impl Home {
     ) -> Result<(), Error> {
         match self.level(replica, now, registry) {
             Err(Error::Unavailable | Error::Behind { .. }) => {}
-            // Adopting takes room: until there is some, everything else goes on.
-            Err(error) if replica::is_full(&error) && !replica.is_stopped() => {}
+            // Adopting takes room and what lies in the packs: until both are there, everything else goes on.
+            Err(error) if passes(&error) && !replica.is_stopped() => {}
             answer => answer?,
         }
         if uncovered(replica).commits == 0 {
             // Nothing else would make a Handle due, and what is proven has to be said.
-            self.look_for_ended(replica)?;
+            match self.look_for_ended(replica) {
+                Err(error) if replica::is_damage(&error) && !replica.is_stopped() => self.must_look = true,
+                answer => answer?,
+            }
         }
         Ok(())
     }
@@ -302,12 +308,19 @@ impl Home {
         if pins.is_empty() { Ok(()) } else { self.write(replica, now, pins) }
     }
 
-    /// What is left for the next Handle: names that are yet to be pinned will be one commit more, and so will cuts.
+    /// What is left for the next Handle: names that are yet to be pinned will be one commit more, and so will cuts, and so may
+    /// what another look finds.
     pub(crate) fn outstanding<D: Disk>(&self, replica: &Replica<D>) -> Uncovered {
         let uncovered = uncovered(replica);
-        let coming = u64::from(self.has_more_names) + u64::from(!replica.ended().is_empty());
+        let may_come = [self.has_more_names, !replica.ended().is_empty(), self.must_look];
+        let coming = may_come.into_iter().map(u64::from).sum::<u64>();
         Uncovered { commits: uncovered.commits + coming, ..uncovered }
     }
+}
+
+/// Whether a later try may go well, with room or with what members heal.
+fn passes(error: &Error) -> bool {
+    replica::is_full(error) || replica::is_damage(error)
 }
 
 /// The members beside this device.

@@ -6,6 +6,7 @@ mod crash;
 mod handover;
 mod joining;
 mod meeting;
+mod mend;
 mod removal;
 mod rivals;
 mod twice;

@@ -267,6 +267,10 @@ fn carry(now: Time, from: (&mut Session, &mut Device), to: (&mut Session, &mut D
         has_moved = true;
         // An error closes the session, which says so itself.
         drop(to.0.handle_bytes(now, &bytes, &mut to.1.replica));
+        // One that was healed is to be opened again.
+        if to.1.replica.is_stopped() {
+            return false;
+        }
         to.1.replica.flush().unwrap();
     }
     has_moved
