@@ -27,6 +27,8 @@ pub struct Space {
     pub book: Book,
     /// Its home was restored from a copy: it waits for members, wherever they are.
     pub was_restored: bool,
+    /// Whom its home was letting in when its disk failed: whether it did, shows when it opens again.
+    pub unanswered: Option<usize>,
     /// Handles that its home made since the faults stopped.
     pub rounds: u64,
 }

@@ -20,6 +20,7 @@ use crate::weather::Weather;
 
 use lies::Lying;
 
+mod admit;
 mod begin;
 mod calm;
 mod deliver;

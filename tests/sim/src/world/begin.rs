@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crdt::{Descriptor, DeviceKey, Genesis, Policy, Role, Time};
+use crdt::{Descriptor, DeviceKey, Genesis, Policy, Time};
 use disk::{Disk, MemoryDisk};
-use home::{Admission, Fingerprint, Founding, Invite, MemoryRegistry, Registry, found};
+use home::{Admission, Fingerprint, Founding, MemoryRegistry, Registry, found};
 use replica::{CreateOptions, Origin, Replica};
 use sync::{Backoff, BackoffConfig};
 
@@ -97,6 +97,7 @@ impl World {
             colls: Colls { things, kept },
             book,
             was_restored: false,
+            unanswered: None,
             rounds: 0,
         });
         self.create(home, space, genesis.clone(), founded.into());
@@ -139,22 +140,6 @@ impl World {
         let admission = self.admit(machine, space).expect("a healthy disk");
         assert_eq!(admission, Admission::Admitted);
         self.join_empty(machine, space, genesis.clone());
-    }
-
-    /// The home lets a machine's device in, which shows it a ticket made for it.
-    pub(super) fn admit(&mut self, machine: usize, space: usize) -> Result<Admission, home::Error> {
-        let secret = self.seed();
-        let home = self.spaces[space].home;
-        let now = self.machines[home].time(self.now);
-        let key = self.machines[machine].key.clone();
-        let Copy { home, replica, .. } = self.machines[home].copies.get_mut(&space).expect("it is the home");
-        let (home, replica) = (home.as_mut().expect("it runs"), replica.as_mut().expect("it runs"));
-        let not_after = now.plus_ms(1_000);
-        let invite = Invite { role: Role::Writer, uses: 1, not_after, secret, addresses: Vec::new() };
-        let ticket = home.invite(replica, now, invite)?;
-        let proof = crdt::proof(&ticket.secret, &replica.space(), &key.public(), b"exported");
-        let join = sync::frame::Join { space: replica.space(), device_key: key.public(), proof };
-        home.admit_join(replica, now, &join, b"exported")
     }
 
     /// An empty replica of a space whose home knows the device.

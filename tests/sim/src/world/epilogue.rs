@@ -1,12 +1,17 @@
 //! What equal replicas cost, and what a few changes cost them.
 
-use crdt::Payload;
+use crdt::{Handle, Payload};
+use sync::{Store, TailRow};
 
 use super::World;
+use crate::link::Connection;
 use crate::promise::{Look, Verdict, moved, quiescence};
 
 /// Commits written to see what it takes to move them.
 const CHANGES: u64 = 8;
+
+/// The base of a replica and what it holds above it.
+type State = (Handle, Vec<TailRow>);
 
 impl World {
     /// Listens while nothing happens, then writes a little and counts the bytes.
@@ -16,17 +21,34 @@ impl World {
     }
 
     fn listen(&mut self) -> Verdict {
-        let before: Vec<(u64, [u64; 2])> =
-            self.connections.iter().map(|(id, connection)| (*id, connection.sent_frames)).collect();
+        let before: Vec<(u64, [u64; 2], Option<State>)> = self
+            .connections
+            .iter()
+            .map(|(id, connection)| (*id, connection.sent_frames, self.common_state(connection)))
+            .collect();
         self.play_until(self.now + quiescence::LISTEN_MS)?;
-        for (id, sent) in before {
+        for (id, sent, state) in before {
             let Some(connection) = self.connections.get(&id) else { continue };
+            // All were waited for until they were equal, but those who are out: these may have news for each other still.
+            let are_members = connection.ends.iter().all(|end| self.is_member(*end, connection.space));
+            if !are_members && (state.is_none() || state != self.common_state(connection)) {
+                continue;
+            }
             for (end, before) in sent.into_iter().enumerate() {
                 let name = format!("m{}/s{}", connection.ends[end], connection.space);
                 quiescence::check(&name, connection.ends[1 - end], connection.sent_frames[end] - before)?;
             }
         }
         Ok(())
+    }
+
+    /// What both ends of a conversation hold, if that is the same.
+    fn common_state(&self, connection: &Connection) -> Option<State> {
+        let [state, other] = connection.ends.map(|end| {
+            let replica = self.machines[end].replica(connection.space)?;
+            Some((replica.base().clone(), replica.tail()))
+        });
+        state.filter(|state| other.as_ref() == Some(state))
     }
 
     fn move_some(&mut self) -> Verdict {

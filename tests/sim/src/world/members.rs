@@ -44,18 +44,15 @@ impl World {
             self.admit(machine, space).map(|admission| admission == Admission::Admitted)
         };
         match done {
-            Ok(true) => {
-                self.suffer(machine, fault, format!("in s{space}"));
-                if fault == Fault::Readmit {
-                    let device = self.machines[machine].key.id();
-                    for it in self.machines.iter_mut().filter(|it| it.key.id() == device) {
-                        let copy = it.copies.get_mut(&space).expect("it has the space");
-                        (copy.leaving, copy.has_left) = (None, false);
-                    }
-                }
-            }
+            Ok(true) if is_member => self.suffer(machine, fault, format!("in s{space}")),
+            Ok(true) => self.welcome(machine, space),
             Ok(false) => {}
-            Err(error) => self.fail(home, &chain(&error))?,
+            Err(error) => {
+                if !is_member {
+                    self.spaces[space].unanswered = Some(machine);
+                }
+                self.fail(home, &chain(&error))?;
+            }
         }
         self.dirty.insert((home, space));
         self.settle()
