@@ -71,15 +71,18 @@ impl Home {
     ) -> Result<(), Error> {
         let found = duty(replica, &self.key, self.fingerprint)?;
         // A copy that was told to act does so until it is closed.
-        if found == self.duty || (self.duty == Duty::On && found == Duty::Copied) {
+        if self.duty == Duty::On && matches!(found, Duty::On | Duty::Copied) {
             return Ok(());
+        }
+        if found == self.duty {
+            return Ok(replica.rest_home(now)?);
         }
         self.duty = found;
         self.in_doubt = None;
         self.is_level = false;
         match found {
             Duty::On => self.begin_duty(replica, now, registry),
-            Duty::NotHome | Duty::Copied => Ok(()),
+            Duty::NotHome | Duty::Copied => Ok(replica.rest_home(now)?),
         }
     }
 

@@ -127,8 +127,9 @@ impl Home {
             replica.set_claim(now, encode_claim(fingerprint))?;
         }
         home.look_for_others(replica);
-        if home.is_on_duty() {
-            home.begin_duty(replica, now, registry)?;
+        match home.is_on_duty() {
+            true => home.begin_duty(replica, now, registry)?,
+            false => or_later(replica.rest_home(now), replica)?,
         }
         Ok(home)
     }
@@ -139,6 +140,7 @@ impl Home {
         now: Time,
         registry: &mut impl Registry,
     ) -> Result<(), Error> {
+        or_later(replica.wake_home(now), replica)?;
         match self.level(replica, now, registry) {
             Err(Error::Unavailable | Error::Behind { .. }) => {}
             // Adopting takes room and what lies in the packs: until both are there, everything else goes on.
@@ -189,6 +191,8 @@ impl Home {
         replica.claim_folder(self.fingerprint.0)?;
         replica.set_claim(now, encode_claim(self.fingerprint))?;
         self.duty = Duty::On;
+        // What was decided here before holds, as whoever decided it was told.
+        replica.wake_home(now)?;
         Ok(())
     }
 
@@ -327,6 +331,14 @@ fn passes(error: &Error) -> bool {
 fn others<D: Disk>(replica: &Replica<D>) -> Result<BTreeSet<DeviceId>, Error> {
     let (me, members) = (replica.device().id(), crate::members(&replica.snapshot())?);
     Ok(members.into_iter().map(|(device, _)| device).filter(|device| *device != me).collect())
+}
+
+/// What finds no room, or needs what is damaged, is done when the role is looked at again: everything else goes on.
+fn or_later<D: Disk>(done: Result<(), replica::Error>, replica: &Replica<D>) -> Result<(), Error> {
+    match done {
+        Err(error) if (error.is_full() || error.is_damage()) && !replica.is_stopped() => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// What no Handle covers at this replica.

@@ -25,6 +25,8 @@ pub(crate) enum Reason {
     Forked,
     /// The Handle covers more of its writer than is held here, and nobody said that this is a part of that.
     Unconfirmed,
+    /// It is a home's, and this folder does not act as the home.
+    Resting,
 }
 
 /// What becomes of a held commit.
@@ -42,6 +44,8 @@ pub(crate) enum Fate {
 pub(crate) struct Sieve<'a, D: Disk> {
     pub(crate) cuts: Cuts<'a, D>,
     writers: BTreeMap<WriterId, Standing>,
+    /// Of a home's commits only those count that the Handle covers.
+    home_rests: bool,
 }
 
 /// How far a writer counts.
@@ -56,8 +60,8 @@ struct Standing {
 }
 
 impl<'a, D: Disk> Sieve<'a, D> {
-    pub(crate) fn new(cuts: Cuts<'a, D>) -> Self {
-        Self { cuts, writers: BTreeMap::new() }
+    pub(crate) fn new(cuts: Cuts<'a, D>, home_rests: bool) -> Self {
+        Self { cuts, writers: BTreeMap::new(), home_rests }
     }
 
     /// The next commit of the log.
@@ -82,6 +86,9 @@ impl<'a, D: Disk> Sieve<'a, D> {
 
     fn reason(&mut self, commit: &Commit) -> Result<Option<Reason>, Error> {
         let Dot { writer, seq } = commit.dot();
+        if self.home_rests && writer.is_home() {
+            return Ok(Some(Reason::Resting));
+        }
         if commit.follows(&self.standing(&writer)?.tip).is_err() {
             return Ok(Some(Reason::Forked));
         }
@@ -99,7 +106,7 @@ impl<'a, D: Disk> Sieve<'a, D> {
         Ok(None)
     }
 
-    /// Where the commit's writer ends. A home's writer is bounded by its Handles alone.
+    /// Where the commit's writer ends. The writer of a home that acts is bounded by its Handles alone.
     fn end(&mut self, commit: &Commit) -> Result<Result<Option<u64>, Unauthorised>, Error> {
         let dot = commit.dot();
         if dot.writer.is_home() {
@@ -208,8 +215,8 @@ impl<D: Disk> Replica<D> {
 
     /// A sieve that knows which writers' histories here are not those that the Handle covers.
     fn sieve<'a>(&'a self, fresh: &'a Fresh, roots: Roots) -> Result<Sieve<'a, D>, Error> {
-        let mut sieve =
-            Sieve::new(Cuts::new(Source::new(&self.pending.nodes, fresh), roots, &self.pending.proofs)?);
+        let cuts = Cuts::new(Source::new(&self.pending.nodes, fresh), roots, &self.pending.proofs)?;
+        let mut sieve = Sieve::new(cuts, self.home_rests);
         for (writer, tail) in self.tail.writers() {
             let covered = sieve.cuts.tip(writer)?.unwrap_or(Tip::START);
             if covered.seq < tail.first() {

@@ -45,6 +45,7 @@ impl<D: Disk> Replica<D> {
         writes: Vec<HomeWrite>,
     ) -> Result<Committed, CommitError> {
         self.check_writable()?;
+        assert!(!self.home_rests, "only a home that acts decides anything");
         let writer = WriterId::home(generation);
         let tip = self.pending.tip(&writer)?.unwrap_or(Tip::START);
         let hlc = self.time_after(now, &tip);

@@ -51,6 +51,7 @@ mod reissue;
 mod removed;
 mod replay;
 mod replica;
+mod rest;
 mod retention;
 mod retired;
 mod settle;

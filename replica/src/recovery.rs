@@ -292,6 +292,8 @@ pub(crate) fn build<D: Disk>(parts: Parts<D>, options: &OpenOptions) -> Result<R
         is_stopped: false,
         is_unread: false,
         is_copy: false,
+        home_rests: false,
+        home_waits: !manifest.inbox.is_empty(),
         last_error: None,
         drops: 0,
         visible_end: log.end(),

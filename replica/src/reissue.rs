@@ -133,7 +133,9 @@ impl<D: Disk> Replica<D> {
             if refusals.contains_key(&writer) {
                 continue;
             }
-            let refusal = if writer.is_home() {
+            let refusal = if dropped.reason == Reason::Resting {
+                Some((ItemKind::Unconfirmed, "this folder does not act as the home, and no handle covers it"))
+            } else if writer.is_home() {
                 Some((ItemKind::Rejected, "another home's handle took the place of this one's"))
             } else if matches!(dropped.reason, Reason::Forked | Reason::Unconfirmed) {
                 Some((ItemKind::Unconfirmed, "another branch of its writer may have taken its place"))

@@ -44,6 +44,10 @@ pub struct Replica<D: Disk> {
     pub(crate) is_unread: bool,
     /// This folder is a copy of the one that the replica was made in.
     pub(crate) is_copy: bool,
+    /// This folder does not act as the home: what a home wrote here counts once a Handle covers it, and not before.
+    pub(crate) home_rests: bool,
+    /// Something of that may be in the inbox.
+    pub(crate) home_waits: bool,
     /// How often held commits were dropped since the open.
     pub(crate) drops: u64,
     /// Why something received was not taken, when that was no fault of its sender.

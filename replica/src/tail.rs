@@ -219,6 +219,7 @@ impl Tail {
             .collect();
         for dot in dropped {
             let commit = self.home.remove(&dot).expect("it was listed a moment ago");
+            self.home_uncovered -= 1;
             self.commits -= 1;
             self.bytes -= u64::from(commit.place.len);
         }

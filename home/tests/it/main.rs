@@ -8,6 +8,7 @@ mod joining;
 mod meeting;
 mod mend;
 mod removal;
+mod resting;
 mod rivals;
 mod twice;
 mod world;
