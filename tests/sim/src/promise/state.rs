@@ -40,7 +40,7 @@ pub fn check(look: &Look<'_>) -> Verdict {
 /// What only the home writes shows as the Handle says it, but where this replica is the home and has written since.
 pub fn check_rows(look: &Look<'_>) -> Result<Verdict, replica::Error> {
     let (visible, base) = (look.replica.snapshot(), look.replica.snapshot_of_base());
-    if look.replica.backlog().commits > look.tail().count() as u64 {
+    if has_decided(look) {
         return Ok(Ok(()));
     }
     for coll in [system::acl(), system::cut(), system::meta(), system::name(), system::invite()] {
@@ -56,6 +56,21 @@ pub fn check_rows(look: &Look<'_>) -> Result<Verdict, replica::Error> {
         }
     }
     Ok(Ok(()))
+}
+
+/// Whoever does not act as the home shows nothing of a home's that no Handle covers. What waits for a flush is in no tail.
+pub fn check_rests(look: &Look<'_>) -> Verdict {
+    match look.replica.is_flushed() && has_decided(look) {
+        true => {
+            Err(breach("I1", format!("{} does not act as the home, and shows what it decided", look.name)))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Whether a home has written here what no Handle covers.
+fn has_decided(look: &Look<'_>) -> bool {
+    look.replica.backlog().commits > look.tail().count() as u64
 }
 
 fn differ<'a>(

@@ -8,7 +8,7 @@ use super::{CHECK_EVERY, World};
 use crate::agenda::Due;
 use crate::machine::{chain, undisturbed};
 use crate::promise::reissue::{self, AsOf, Held};
-use crate::promise::{Look, Verdict, breach, canonical, handle, loss, policies, truncation};
+use crate::promise::{Look, Verdict, breach, canonical, handle, loss, policies, state, truncation};
 
 impl World {
     /// Some replica is looked at, and another one later.
@@ -66,7 +66,14 @@ impl World {
         } else {
             look.check()?
         }
-        handle::only_rises(&look, it.copies[&space].version)?;
+        let copy = &it.copies[&space];
+        handle::only_rises(&look, copy.version)?;
+        let is_acting = copy.home.as_ref().is_some_and(home::Home::is_on_duty);
+        // Before its role was looked at, a folder without room may show what it could not put aside.
+        let is_looked_at = copy.seated == (replica.base().version, replica.ring().n());
+        if is_looked_at && !is_acting {
+            state::check_rests(&look)?;
+        }
         // The inbox is nobody else's: one that has changed says so, and the folder is given up in the end.
         if !it.is_rotten || replica.inbox().is_ok() {
             loss::at_author(&look, machine)?;
