@@ -138,6 +138,15 @@ pub enum Error {
         /// Its name.
         hash: btree::Hash,
     },
+    /// What this device alone has cannot be read, so that no peer heals it.
+    #[error("{what} cannot be read, and no peer has it")]
+    OwnDamaged {
+        /// What it is.
+        what: &'static str,
+        /// What is wrong.
+        #[source]
+        source: Box<Error>,
+    },
     /// A piece of the inbox that decodes to nothing a replica writes.
     #[error("the inbox is damaged; the rest of the replica is not")]
     BadInbox,

@@ -28,6 +28,10 @@ use crate::snapshot::Snapshot;
 use crate::tail::Tail;
 use crate::view::View;
 
+fn own_damaged(what: &'static str, source: Error) -> Error {
+    Error::OwnDamaged { what, source: Box::new(source) }
+}
+
 impl<D: Disk> Replica<D> {
     /// Opens a replica as its folder is: after an orderly stop, a crash, or a copy taken while it ran.
     ///
@@ -41,8 +45,8 @@ impl<D: Disk> Replica<D> {
         match opened {
             Err(error) if error.is_damage() && options.mode == Mode::ReadWrite => {
                 match Self::open_damaged(disk, &options) {
-                    // Nobody else has what lies in it, so that the folder stays as it is.
-                    Err(Error::BadInbox) => Err(error),
+                    // The folder stays as it is.
+                    Err(Error::BadInbox) => Err(own_damaged("the inbox", error)),
                     opened => opened,
                 }
             }
@@ -272,7 +276,8 @@ pub(crate) fn build<D: Disk>(parts: Parts<D>, options: &OpenOptions) -> Result<R
     let ring = Ring::new(&manifest.genesis, manifest.ring.clone())?;
     let mut clock = Clock::new(options.now);
     clock.observe(options.now, manifest.base.hlc);
-    let proofs = read_proofs(&nodes, manifest.base.space, manifest.evidence)?;
+    let proofs = read_proofs(&nodes, manifest.base.space, manifest.evidence);
+    let proofs = proofs.map_err(|error| own_damaged("what is proven against writers", error))?;
     let pending = View {
         salt: nodes.salt(),
         nodes,

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crdt::{Evidence, Time, WriterId};
-use disk::{Fault, Faults, MemoryDisk, Operation};
-use replica::ItemKind;
+use disk::{Disk, Fault, Faults, MemoryDisk, Operation};
+use replica::{Error, ItemKind, Mode};
 use sync::{Config, Role, Session, Store};
 
 use crate::space::{Local, NOW, Space, contents, deliver_handle, deliver_tail, get, key, put, roots, set};
@@ -234,6 +234,35 @@ fn proof_and_what_follows_from_it_outlive_a_crash_at_any_moment() {
             return;
         }
     }
+}
+
+#[test]
+fn a_damaged_proof_is_called_what_no_peer_has_and_anything_else_keeps_nothing_from_opening() {
+    let mut world = World::new(&[("a", "together")]);
+    set(&mut world.one, "x", "one");
+    set(&mut world.two, "y", "two");
+    talk(&mut world.one, &mut world.home);
+    talk(&mut world.two, &mut world.other);
+    let evidence = proof(&world, &world.writer());
+    let disk = world.disks[3].copy();
+    let mut other = world.space.open(2, &disk, 40);
+    other.accept_evidence(NOW, evidence).expect("it is true");
+    other.checkpoint(NOW).expect("the disk is good");
+    drop(other);
+    let mut refused = 0;
+    for name in disk.list("packs").unwrap().into_iter().map(|name| format!("packs/{name}")) {
+        // A pack whose first bytes have changed is taken for one of other software.
+        for offset in (16..disk.files()[&name].len() as u64).step_by(23) {
+            let copy = disk.copy();
+            copy.flip_bit(&name, offset, 2);
+            match world.space.try_open(2, &copy, 41, Mode::ReadWrite) {
+                Ok(_) => {}
+                Err(Error::OwnDamaged { what: "what is proven against writers", .. }) => refused += 1,
+                Err(error) => panic!("{name} at {offset}: {error}"),
+            }
+        }
+    }
+    assert!(refused > 0, "the proof lies in no pack");
 }
 
 #[test]
