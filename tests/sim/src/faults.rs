@@ -122,6 +122,8 @@ faults! {
     CloneHome,
     /// F52: a home's folder is replaced by a copy from some time ago, and claimed once nobody has anything newer.
     RestoreHome,
+    /// F53: a bit of a home's pack changes at rest; what nobody has who could heal it, its owner puts back in the end.
+    RotHome,
 }
 
 impl Fault {

@@ -48,8 +48,23 @@ pub struct Machine {
     pub is_rotten: bool,
     /// Only what lies in packs has changed so far: nothing that it held is lost where somebody else has it.
     pub is_healable: bool,
+    /// What has changed at rest in a home: the bit, and how the file read from then on.
+    pub flips: Vec<Flip>,
     /// A copy of its disk from some time ago, and when it was taken.
     pub backup: Option<(u64, MemoryDisk)>,
+}
+
+/// A bit that changed where it lay.
+#[derive(Debug)]
+pub struct Flip {
+    /// The file.
+    pub name: String,
+    /// Where in it.
+    pub offset: u64,
+    /// Which bit of that byte.
+    pub bit: u32,
+    /// All of the file, as it was from then on.
+    pub bytes: Vec<u8>,
 }
 
 /// One copy of one space on a machine.
@@ -167,6 +182,7 @@ impl Machine {
             full_until: None,
             is_rotten: false,
             is_healable: false,
+            flips: Vec::new(),
             backup: None,
         }
     }

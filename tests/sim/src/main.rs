@@ -104,13 +104,16 @@ fn one(arguments: &[String]) -> Result<ExitCode, String> {
     }
     match played {
         Ok(outcome) => {
+            let end = match outcome.is_lost {
+                true => "over when the disk of a home had lost what nobody else had".to_owned(),
+                false => format!("equal after {} ms of calm", outcome.converged),
+            };
             println!(
-                "seed {seed}: {} machines, {} steps, {} commits, {} virtual seconds, equal after {} ms of calm, trace {}",
+                "seed {seed}: {} machines, {} steps, {} commits, {} virtual seconds, {end}, trace {}",
                 outcome.machines,
                 outcome.steps,
                 outcome.commits,
                 outcome.simulated / 1000,
-                outcome.converged,
                 outcome.trace
             );
             Ok(ExitCode::SUCCESS)

@@ -29,6 +29,8 @@ pub struct Outcome {
     pub rounds: u64,
     /// Writers that were proven to have forked, or to have been taken back, as known at the end.
     pub forks: u64,
+    /// It ended when the disk of a home had lost what nobody else had.
+    pub is_lost: bool,
     /// Keys at which a home let losers go.
     pub expired: u64,
     /// How many times the values that the home shows in the end are what a few changes may move in one conversation: what

@@ -32,6 +32,9 @@ use crate::machine::chain;
 /// The name of a breach that is no promise's: an assertion of the core or of a check has tripped.
 pub const ASSERTION: &str = "an assertion";
 
+/// No promise: a world ends here, since what nobody else had is gone with the disk of a home.
+pub const LOST: &str = "lost";
+
 /// What a promise says, in the words of `docs/testing.md`.
 pub fn says(promise: &str) -> Option<&'static str> {
     let row = format!("| {promise} | ");

@@ -25,6 +25,8 @@ pub(crate) struct Sums {
     leapt: u64,
     slowest: u64,
     rounds_max: u64,
+    /// Worlds that ended when the disk of a home had lost what nobody else had.
+    lost: u64,
     forks: u64,
     /// Worlds in which there was one.
     forked: u64,
@@ -53,6 +55,7 @@ impl Sums {
                 self.leapt += outcome.leapt;
                 self.slowest = self.slowest.max(outcome.converged);
                 self.rounds_max = self.rounds_max.max(outcome.rounds);
+                self.lost += u64::from(outcome.is_lost);
                 self.forks += outcome.forks;
                 self.forked += u64::from(outcome.forks > 0);
                 self.forks_max = self.forks_max.max(outcome.forks);
@@ -119,6 +122,7 @@ impl Sums {
             "slowest to be equal: {} ms and {} Handles after the faults stopped",
             self.slowest, self.rounds_max
         );
+        println!("ended early, since the disk of a home had lost what nobody else had: {}", self.lost);
         println!("forks proven: {} in {} worlds, {} in one", self.forks, self.forked, self.forks_max);
         println!("losers let go at {} keys in {} worlds", self.expired.0, self.expired.1);
         let heavy =

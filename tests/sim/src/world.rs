@@ -13,7 +13,7 @@ use crate::machine::Machine;
 use crate::malice::Told;
 use crate::options::Options;
 use crate::outcome::{Broken, Outcome};
-use crate::promise::{ASSERTION, Breach, Verdict, breach};
+use crate::promise::{ASSERTION, Breach, LOST, Verdict, breach};
 use crate::space::Space;
 use crate::trace::Trace;
 use crate::weather::Weather;
@@ -133,6 +133,8 @@ impl World {
         // An assertion that trips is a promise broken, too: the world shows how it came to that, and is not used again.
         let lived = catch_unwind(AssertUnwindSafe(|| self.live()));
         let lived = lived.unwrap_or_else(|panic| Err(breach(ASSERTION, text(&*panic))));
+        let is_lost = lived.as_ref().is_err_and(|end| end.promise == LOST);
+        let lived = if is_lost { Ok(()) } else { lived };
         let (seed, told, forks) = (self.seed, self.told(), self.forks());
         let (step, at, fired, leapt) = (self.step, self.now - START, self.fired, self.leapt);
         let commits = self.spaces.iter().map(|space| space.book.acknowledged().count() as u64).sum();
@@ -153,6 +155,7 @@ impl World {
                 converged,
                 rounds,
                 forks,
+                is_lost,
                 expired,
                 times_bound,
                 fired,

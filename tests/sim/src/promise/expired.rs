@@ -10,7 +10,6 @@ use replica::{Retention, Snapshot, Spent};
 use super::{Verdict, breach};
 use crate::book::{Book, Vector};
 use crate::deeds::{Ask, Deeds, Says, Verb};
-use crate::machine::chain;
 
 /// A loser that is written this long before it comes has its time from when it came, in milliseconds.
 const LATE_MS: u64 = 3_600_000;
@@ -24,16 +23,14 @@ pub fn may_go(
     spent: &[Spent],
     now: Time,
     came: &mut BTreeMap<Dot, Time>,
-) -> Verdict {
-    let unreadable =
-        |error: replica::Error| breach("I21", format!("{name} cannot be read: {}", chain(&error)));
-    let seen = seen(book, snapshot).map_err(unreadable)?;
+) -> Result<Verdict, replica::Error> {
+    let seen = seen(book, snapshot)?;
     let mut found: BTreeMap<(CollId, &[u8]), &BTreeSet<Dot>> =
         spent.iter().map(|spent| ((spent.place.coll, &spent.place.key[..]), &spent.dots)).collect();
     let mut there = BTreeSet::new();
     for (coll, _) in book.deeds.colls() {
-        let retention = snapshot.retention(coll).map_err(unreadable)?;
-        let Some(manner) = snapshot.manner(coll).map_err(unreadable)? else { continue };
+        let retention = snapshot.retention(coll)?;
+        let Some(manner) = snapshot.manner(coll)? else { continue };
         for key in book.deeds.keys(coll) {
             let losers = losers(&book.deeds, coll, manner.policy, key, &seen);
             let dots = found.remove(&(coll, &key[..])).cloned().unwrap_or_default();
@@ -45,45 +42,51 @@ pub fn may_go(
                 let is_old = retention.max_age_ms.is_some_and(|age| since.plus_ms(age) <= now);
                 let is_beyond = retention.max_count.is_some_and(|count| at as u64 >= count);
                 if dots.contains(dot) && !is_old && !is_beyond || is_beyond && !dots.contains(dot) {
-                    return Err(wrong(name, key, dot, retention, is_beyond));
+                    return Ok(Err(wrong(name, key, dot, retention, is_beyond)));
                 }
             }
             if let Some(dot) = dots.iter().find(|dot| !losers.iter().any(|(loser, _)| loser == *dot)) {
                 let key = key::display(key);
-                return Err(breach("I21", format!("{name} would let {dot} go at {key}, which has not lost")));
+                return Ok(Err(breach(
+                    "I21",
+                    format!("{name} would let {dot} go at {key}, which has not lost"),
+                )));
             }
         }
     }
     came.retain(|dot, _| there.contains(dot));
-    match found.keys().next() {
+    Ok(match found.keys().next() {
         None => Ok(()),
         Some((_, key)) => Err(breach(
             "I21",
             format!("{name} would let losers go at {}, where nobody wrote", key::display(key)),
         )),
-    }
+    })
 }
 
 /// What a home lets go has lost, in all that its transaction saw.
-pub fn are_not_shown(name: &str, book: &Book, read: &Snapshot<MemoryDisk>, asks: &[Ask]) -> Verdict {
-    let unreadable =
-        |error: replica::Error| breach("I21", format!("{name} cannot be read: {}", chain(&error)));
-    let seen = seen(book, read).map_err(unreadable)?;
+pub fn are_not_shown(
+    name: &str,
+    book: &Book,
+    read: &Snapshot<MemoryDisk>,
+    asks: &[Ask],
+) -> Result<Verdict, replica::Error> {
+    let seen = seen(book, read)?;
     for Ask { coll, verb, read: manner, .. } in asks {
         let Verb::Discard(key, dots) = verb else { continue };
         let losers = losers(&book.deeds, *coll, manner.policy, key, &seen);
         if let Some(dot) = dots.iter().find(|dot| !losers.iter().any(|(loser, _)| loser == *dot)) {
             let key = key::display(key);
-            return Err(breach(
+            return Ok(Err(breach(
                 "I21",
                 format!(
                     "{name} lets {dot} go at {key} of a {} collection, where it has not lost",
                     manner.policy
                 ),
-            ));
+            )));
         }
     }
-    Ok(())
+    Ok(Ok(()))
 }
 
 /// How far a snapshot holds each writer.

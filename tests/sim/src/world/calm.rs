@@ -97,7 +97,7 @@ impl World {
             Some(_) if it.is_healable && it.copies.values().all(|copy| copy.replica.is_some()) => {}
             Some(problem) => {
                 self.note(machine, What::Stops { reason: format!("verify finds {problem}") });
-                self.wipe(machine);
+                self.give_up(machine)?;
             }
             None if self.machines[machine].copies.values().all(|copy| copy.replica.is_none()) => {
                 return Err(damage::overlooked(&format!("m{machine}"), "nothing runs there"));
@@ -109,9 +109,10 @@ impl World {
     }
 
     /// Everything there is as it was written, as far as anything rests on it.
-    fn trust(&mut self, machine: usize) {
+    pub(super) fn trust(&mut self, machine: usize) {
         let it = &mut self.machines[machine];
         (it.is_rotten, it.is_healable) = (false, false);
+        it.flips.clear();
     }
 
     /// Whoever is damaged in a pack hears from others what was there. What nobody has is given up with its folder.
@@ -132,7 +133,7 @@ impl World {
             if self.machines[machine].is_rotten {
                 self.check_not_healable(machine)?;
                 self.note(machine, What::Stops { reason: "nobody has what is damaged".into() });
-                self.wipe(machine);
+                self.give_up(machine)?;
             }
         }
         Ok(())
@@ -149,7 +150,8 @@ impl World {
             let lost = replica.lost(&BTreeSet::new(), usize::MAX);
             let links =
                 self.links.iter().filter(|link| link.space == *number && link.ends.contains(&machine));
-            let others = links.flat_map(|link| link.ends).filter(|other| *other != machine);
+            let is_heard = |other: &usize| *other != machine && self.is_member(*other, *number);
+            let others = links.flat_map(|link| link.ends).filter(is_heard);
             let whole: Vec<&Machine> =
                 others.map(|other| &self.machines[other]).filter(|it| !it.is_rotten).collect();
             let has = |(kind, hash): &sync::NodeId| {

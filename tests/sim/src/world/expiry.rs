@@ -5,7 +5,7 @@ use replica::{Retention, Sweep};
 
 use super::World;
 use crate::machine::{Copy, chain, undisturbed};
-use crate::promise::{Breach, Verdict, expired};
+use crate::promise::{Breach, Verdict, breach, expired};
 use crate::workload::{self, Wrote};
 
 /// Bounds of age, in milliseconds: a world lasts some minutes.
@@ -87,7 +87,16 @@ impl World {
         let (book, came) = (&self.spaces[space].book, &mut copy.losers_came);
         let checked = undisturbed(&it.disk, || expired::may_go(&name, book, &snapshot, &spent, now, came));
         copy.spent = Some(spent);
-        checked
+        self.judge(machine, checked)
+    }
+
+    /// What a damaged home cannot read now is held against nothing.
+    fn judge(&self, machine: usize, checked: Result<Verdict, replica::Error>) -> Verdict {
+        match checked {
+            Ok(verdict) => verdict,
+            Err(_) if self.machines[machine].is_rotten => Ok(()),
+            Err(error) => Err(breach("I21", format!("m{machine} cannot be read: {}", chain(&error)))),
+        }
     }
 
     fn let_losers_go(&mut self, machine: usize, space: usize) -> Result<bool, Breach> {
@@ -101,7 +110,8 @@ impl World {
         let Some(wrote) = workload::expire(replica, &spent, now) else { return Ok(true) };
         if let Wrote::Commit { asks, read, .. } = &wrote {
             let book = &self.spaces[space].book;
-            undisturbed(&it.disk, || expired::are_not_shown(&name, book, read, asks))?;
+            let checked = undisturbed(&it.disk, || expired::are_not_shown(&name, book, read, asks));
+            self.judge(machine, checked)?;
             self.counts.expired += asks.len() as u64;
         }
         self.wrote(machine, space, now, wrote)

@@ -9,7 +9,7 @@ use crate::agenda::Due;
 use crate::event::What;
 use crate::faults::Fault;
 use crate::machine::{chain, limits};
-use crate::promise::{ASSERTION, Verdict, breach, open};
+use crate::promise::{ASSERTION, LOST, Verdict, breach, open};
 use crate::weather::Feature;
 
 /// The idle mark follows the last batch after this long.
@@ -140,11 +140,22 @@ impl World {
 
     /// It may be that the disk or the registry failed just now, or that the folder is damaged: then somebody joins anew.
     fn not_opened(&mut self, machine: usize, space: usize, is_troubled: bool, error: &str) -> Verdict {
-        let is_excused = self.machines[machine].disk.faults_fired() > 0 || is_troubled;
-        if self.machines[machine].is_rotten {
-            self.note(machine, What::Stops { reason: format!("the folder is damaged: {error}") });
-            self.wipe(machine);
+        let it = &self.machines[machine];
+        let is_excused = it.disk.faults_fired() > 0 || is_troubled;
+        if it.is_rotten && it.is_healable {
+            // What peers may have is not given up for a trouble that passes, and damage to it keeps nothing from opening.
+            if error.contains("no peer has it") {
+                return self.give_up(machine);
+            }
+            if !is_excused && it.full_until.is_none() {
+                return Err(open::refused(&format!("m{machine}/s{space} at step {}", self.step), error));
+            }
+            self.restart(machine, error);
             return Ok(());
+        }
+        if it.is_rotten {
+            self.note(machine, What::Stops { reason: format!("the folder is damaged: {error}") });
+            return self.give_up(machine);
         }
         if is_excused {
             self.restart(machine, error);
@@ -153,14 +164,38 @@ impl World {
         Err(open::refused(&format!("m{machine}/s{space} at step {}", self.step), error))
     }
 
+    /// A folder that is damaged, and that nobody heals: a device joins anew, and to a home somebody gives its bits back.
+    pub(super) fn give_up(&mut self, machine: usize) -> Verdict {
+        let key = self.machines[machine].key.id();
+        if self.spaces.iter().all(|space| self.machines[space.home].key.id() != key) {
+            self.wipe(machine);
+            return Ok(());
+        }
+        self.end_process(machine, self.now, End::Kill);
+        let it = &mut self.machines[machine];
+        // The latest first: each file as it was before.
+        for flip in std::mem::take(&mut it.flips).into_iter().rev() {
+            if it.disk.files().get(&flip.name) == Some(&flip.bytes) {
+                it.disk.flip_bit(&flip.name, flip.offset, flip.bit);
+            }
+        }
+        self.trust(machine);
+        match self.machines[machine].problems(self.now).first() {
+            // It was written anew meanwhile, but for what could not be read.
+            Some(problem) => Err(breach(LOST, format!("m{machine}: {problem}"))),
+            None => Ok(()),
+        }
+    }
+
     /// A folder that was given up: an empty one in its place, which fetches everything.
-    pub(super) fn wipe(&mut self, machine: usize) {
+    fn wipe(&mut self, machine: usize) {
         self.end_process(machine, self.now, End::Kill);
         let place = home::Fingerprint(self.seed());
         let it = &mut self.machines[machine];
         it.disk = disk::MemoryDisk::new(self.random.next());
         it.place = place;
         (it.is_rotten, it.is_healable) = (false, false);
+        it.flips.clear();
         it.backup = None;
         it.full_until = None;
         it.is_up = true;

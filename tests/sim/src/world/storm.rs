@@ -34,6 +34,7 @@ impl World {
             Fault::LostWrite | Fault::Misdirected => self.deceive(fault),
             Fault::Full => self.fill_disk(),
             Fault::BadSector | Fault::RotLog | Fault::RotPack | Fault::RotManifest => self.rot(fault),
+            Fault::RotHome => self.rot_home(),
             Fault::DiskStall => self.stall_disk(),
             Fault::ClockJump | Fault::Drift | Fault::Suspend => self.strike_clock(fault),
             Fault::Clone | Fault::CloneHome => self.clone_machine(fault),

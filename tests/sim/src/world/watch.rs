@@ -81,7 +81,9 @@ impl World {
         let home = &self.machines[self.spaces[space].home];
         // One that was restored covers what it covered before once it has heard of it again.
         let is_there = |copy: &crate::machine::Copy| copy.home.as_ref().is_some_and(home::Home::is_on_duty);
-        let is_there = home.copies.get(&space).is_some_and(is_there) && !home.is_dark();
+        // And of a damaged one nobody can tell.
+        let is_readable = !home.is_dark() && !home.is_rotten;
+        let is_there = home.copies.get(&space).is_some_and(is_there) && is_readable;
         let home = home.replica(space).filter(|_| is_there);
         truncation::check(&look, machine, |writer| home.map_or(u64::MAX, |home| home.anchored(writer)))?;
         Ok(Some(canonical::Digests::of(&look)))

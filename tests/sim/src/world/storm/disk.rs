@@ -3,6 +3,7 @@
 use disk::{Fault as DiskFault, Faults, Operation};
 
 use crate::faults::Fault;
+use crate::machine::Flip;
 use crate::machine::folder;
 use crate::world::World;
 
@@ -75,7 +76,7 @@ impl World {
         self.schedule_wake(machine);
     }
 
-    /// Bytes change where they lie. A home's folder has no copy to heal from, so that it is left alone.
+    /// Bytes change where they lie, in a device's folder.
     pub(super) fn rot(&mut self, fault: Fault) {
         let Some(machine) = self.any_device() else { return };
         let spaces: Vec<usize> = self.machines[machine].copies.keys().copied().collect();
@@ -93,6 +94,27 @@ impl World {
             _ => self.mistrust(machine),
         }
         self.suffer(machine, fault, format!("byte {offset} of {name}"));
+    }
+
+    /// A bit of a pack of a home changes, which devices may have: with the key of a home nobody joins anew, and so its owner
+    /// finds the bit again where nobody has.
+    pub(super) fn rot_home(&mut self) {
+        let space = self.random.below(self.spaces.len() as u64) as usize;
+        let machine = self.spaces[space].home;
+        let it = &self.machines[machine];
+        if it.is_dark() || it.is_rotten && it.flips.is_empty() {
+            return;
+        }
+        // A pack whose first bytes have changed is taken for one of other software.
+        let byte = self.any_byte(machine, space, Fault::RotPack).filter(|(_, offset)| *offset >= 16);
+        let Some((name, offset)) = byte else { return };
+        let bit = self.random.below(8) as u32;
+        let disk = &self.machines[machine].disk;
+        disk.flip_bit(&name, offset, bit);
+        let bytes = disk.files()[&name].clone();
+        self.machines[machine].flips.push(Flip { name: name.clone(), offset, bit, bytes });
+        self.hurt(machine);
+        self.suffer(machine, Fault::RotHome, format!("byte {offset} of {name}"));
     }
 
     /// A byte that says something, in the kind of file that rots.
