@@ -228,11 +228,11 @@ impl World {
         let is_due = home.duty() == Duty::Copied || (home.is_on_duty() && members == Members::AreNotAhead);
         let version = replica.base().version;
         if is_home && is_due && newest <= Some(version) {
-            match home.claim(replica, now, members) {
-                Ok(()) => {
-                    self.leave_space(machine, space);
-                    self.forget_after(space, version);
-                }
+            let claimed = home.claim(replica, now, members);
+            // Also where it failed, and is so all the same.
+            self.forget_after(space, version);
+            match claimed {
+                Ok(()) => self.leave_space(machine, space),
                 Err(error) => return self.fail(machine, &chain(&error)),
             }
         }
