@@ -129,7 +129,7 @@ impl Home {
         home.look_for_others(replica);
         match home.is_on_duty() {
             true => home.begin_duty(replica, now, registry)?,
-            false => or_later(replica.rest_home(now), replica)?,
+            false => or_later(replica.rest_home(now).map_err(Error::from), replica)?,
         }
         Ok(home)
     }
@@ -140,12 +140,10 @@ impl Home {
         now: Time,
         registry: &mut impl Registry,
     ) -> Result<(), Error> {
-        or_later(replica.wake_home(now), replica)?;
+        or_later(replica.wake_home(now).map_err(Error::from), replica)?;
         match self.level(replica, now, registry) {
             Err(Error::Unavailable | Error::Behind { .. }) => {}
-            // Adopting takes room and what lies in the packs: until both are there, everything else goes on.
-            Err(error) if passes(&error) && !replica.is_stopped() => {}
-            answer => answer?,
+            answer => or_later(answer, replica)?,
         }
         if uncovered(replica).commits == 0 {
             // Nothing else would make a Handle due, and what is proven has to be said.
@@ -334,10 +332,10 @@ fn others<D: Disk>(replica: &Replica<D>) -> Result<BTreeSet<DeviceId>, Error> {
 }
 
 /// What finds no room, or needs what is damaged, is done when the role is looked at again: everything else goes on.
-fn or_later<D: Disk>(done: Result<(), replica::Error>, replica: &Replica<D>) -> Result<(), Error> {
+fn or_later<D: Disk>(done: Result<(), Error>, replica: &Replica<D>) -> Result<(), Error> {
     match done {
-        Err(error) if (error.is_full() || error.is_damage()) && !replica.is_stopped() => Ok(()),
-        done => Ok(done?),
+        Err(error) if passes(&error) && !replica.is_stopped() => Ok(()),
+        done => done,
     }
 }
 
