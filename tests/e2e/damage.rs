@@ -205,6 +205,27 @@ fn a_pack_with_flipped_bytes_is_healed_from_the_home_while_the_device_goes_on() 
 }
 
 #[test]
+fn a_home_with_flipped_bytes_opens_and_is_healed_from_a_device() {
+    let place = Place::new("healed-home");
+    let mut home = home(&place);
+    let device = joined(&place, "device", &home);
+    for number in 0..50 {
+        home.ok(&["put", "telemetry/readings", &format!("key-{number}"), &format!("<{number}>").repeat(30)]);
+    }
+    agree(&[&home, &device]);
+    home.stop();
+    flip_in_packs(home.data(), "<17>".repeat(30).as_bytes());
+    home.start();
+    // It goes on as the home meanwhile.
+    device.ok(&["put", "telemetry/readings", "after", "1", "--wait", "anchored"]);
+    run(home.data(), &["verify"]);
+    until("the home is whole again", || run(home.data(), &["verify"]).status.success().then_some(()));
+    assert_eq!(home.get("telemetry/readings", "key-17").as_deref(), Some("<17>".repeat(30).as_str()));
+    agree(&[&home, &device]);
+    assert_eq!(home.count("telemetry/readings"), 51);
+}
+
+#[test]
 fn a_missing_collection_comes_with_the_command_that_makes_it() {
     let place = Place::new("missing");
     let home = home(&place);
