@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use btree::{Fresh, Kind, Nodes, Source};
 use crdt::{Commit, Handle, Time, WriterId};
-use disk::Disk;
+use disk::{Disk, File};
 use planted::Bug;
 
 use crate::base::roots_of;
 use crate::checkpoint::fold_overlay;
 use crate::drops::Sorted;
 use crate::error::Error;
+use crate::folder::PACKS;
 use crate::history::covers;
 use crate::home::Roots;
 use crate::overlay::Overlay;
@@ -20,6 +21,12 @@ use crate::record;
 use crate::reissue::Reissue;
 use crate::replica::Replica;
 use crate::tail::Place;
+
+/// About what a record of the log, a row of a batch or an entry of a pack's index takes beside what it holds.
+const ROW_LEN: usize = 64;
+
+/// And what there is but once: the ends of a pack, and what its manifest says of the pack itself.
+const REST_LEN: usize = 1 << 10;
 
 impl<D: Disk> Replica<D> {
     /// Makes a Handle the base whose trees are here, and local what that Handle and the commits that still count give.
@@ -104,6 +111,12 @@ impl<D: Disk> Replica<D> {
         if !proofs.is_empty() {
             manifest.evidence = Some(fresh.insert_raw(Kind::Chunk, &proofs.encode())?);
         }
+        if !ends.is_empty() {
+            let batch = reissue.commits.iter().map(|commit| commit.encoded().len() + ROW_LEN);
+            self.log.reserve((batch.sum::<usize>() + ends.len() * ROW_LEN) as u64)?;
+            let pack_len = fresh.byte_len() + fresh.count() * ROW_LEN + manifest.encode().len() + REST_LEN;
+            self.find_room(pack_len)?;
+        }
         let places = self.log_reissue(&ends, &reissue.commits)?;
         manifest.local = local;
         manifest.position = self.visible_end;
@@ -152,6 +165,19 @@ impl<D: Disk> Replica<D> {
         self.take_base(handle, nodes)?;
         ends.keys().for_each(|writer| self.author.close(writer));
         Ok(())
+    }
+
+    /// Whether all of this step finds room, before anything is in the log that only a manifest makes count: a disk that is
+    /// full leaves everything as it was, and the replica goes on.
+    fn find_room(&self, len: usize) -> Result<(), Error> {
+        // What a crash leaves there goes with other packs that no manifest names.
+        let name = format!("{PACKS}/room");
+        let tried = self.disk.create(&name).and_then(|file| {
+            let written = file.write_all_at(&vec![0; len], 0);
+            written.and(file.set_len(0))
+        });
+        let removed = self.disk.remove(&name);
+        tried.and(removed).map_err(|source| Error::Disk { action: "find room for", name, source })
     }
 
     /// Logs what was dropped and what takes its place as one batch for the coming manifest, durable.

@@ -156,6 +156,17 @@ impl<D: Disk> Log<D> {
         Ok(position)
     }
 
+    /// Makes room for entries that take so many bytes in all, so that a full disk is found out before the first of them.
+    /// After [`Error::NoSpace`] the log is as it was before.
+    pub fn reserve(&mut self, len: u64) -> Result<(), Error> {
+        self.check_writable()?;
+        if !self.tail.fits(len) {
+            self.attempt(|log| log.rotate(0))?;
+        }
+        // Entries that no segment holds together find their room one by one.
+        if self.tail.fits(len) { self.attempt(|log| log.tail.reserve(len)) } else { Ok(()) }
+    }
+
     /// Makes everything appended durable, and returns the position it reaches to.
     ///
     /// After an error the log is poisoned: nobody knows what the disk holds, and a second try would prove

@@ -210,3 +210,25 @@ fn a_crash_at_any_call_of_resting_or_claiming_loses_nothing_that_was_decided() {
         assert!(call > 3, "the crashes fell within {at:?}");
     }
 }
+
+/// Putting aside what was decided takes room. Until there is some the folder opens, and is read.
+#[test]
+fn a_copy_on_a_full_disk_opens_and_puts_aside_what_was_decided_once_there_is_room() {
+    let (owner, _) = decided();
+    let mut late = 0;
+    for room in (0..6_000).step_by(150) {
+        let disk = owner.device.disk.copy();
+        let mut device = Device::open("copy", disk.clone(), owner.device.key.clone(), 2);
+        disk.set_capacity(Some(disk.used() + room));
+        let mut registry = owner.registry.clone();
+        let mut home = open_home(&mut device, fingerprint("copy"), &mut registry);
+        assert!(!device.replica.is_stopped(), "{room} bytes are left");
+        assert_eq!(device.get("a").as_deref(), Some("1"), "{room} bytes are left");
+        late += u64::from(is_shown(&device));
+        disk.set_capacity(None);
+        home.review(&mut device.replica, NOW, &mut registry).unwrap();
+        assert!(!is_shown(&device), "{room} bytes were left");
+        assert_eq!(waiting(&device), 1, "{room} bytes were left");
+    }
+    assert!(late > 2, "{late} had no room");
+}

@@ -576,7 +576,8 @@ fn a_batch_without_its_manifest_stays_one_over_a_start_that_asks_peers_first() {
         if *space.open(1, &copy.copy(), 3).base() != old {
             continue;
         }
-        for name in copy.list("packs").unwrap().into_iter().map(|name| format!("packs/{name}")) {
+        let names = copy.list("packs").unwrap().into_iter().filter(|name| name.ends_with(".pack"));
+        for name in names.map(|name| format!("packs/{name}")) {
             copy.flip_bit(&name, copy.files()[&name].len() as u64 - 60, 5);
         }
         let (device, was_unread) = open_and_heal(&space, &peer, &copy);
