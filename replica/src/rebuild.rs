@@ -2,6 +2,7 @@
 //! device's own is written again in the same step.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use btree::{Fresh, Kind, Nodes, Source};
@@ -170,9 +171,13 @@ impl<D: Disk> Replica<D> {
     /// Whether all of this step finds room, before anything is in the log that only a manifest makes count: a disk that is
     /// full leaves everything as it was, and the replica goes on.
     fn find_room(&self, len: usize) -> Result<(), Error> {
-        // What a crash leaves there goes with other packs that no manifest names.
+        // What a crash leaves there goes with other packs that no manifest names; what an error left, is taken up again.
         let name = format!("{PACKS}/room");
-        let tried = self.disk.create(&name).and_then(|file| {
+        let file = match self.disk.create(&name) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.disk.open(&name),
+            created => created,
+        };
+        let tried = file.and_then(|file| {
             let written = file.write_all_at(&vec![0; len], 0);
             written.and(file.set_len(0))
         });
