@@ -85,9 +85,12 @@ impl Held {
         let Ok(inbox) = replica.inbox() else { return Ok(()) };
         // What is not written again has its content in the inbox, and so has what was, where the next Handle cut that at once.
         let of_another = |commit: &Commit| Some(commit.header().open.as_ref()?.reissues?.0);
+        // An earlier branch of a writer, which lies there since before, says nothing of what was cut now.
+        let is_cut_now = |dot: &Dot| is_held(before, dot) && !is_held(&now, dot);
+        let of_itself = |commit: &Commit| Some(commit.dot()).filter(is_cut_now).map(|dot| dot.writer);
         let set_aside = inbox.iter().filter_map(|item| item.commit.as_ref());
         let aside: BTreeSet<WriterId> =
-            set_aside.flat_map(|commit| [Some(commit.dot().writer), of_another(commit)]).flatten().collect();
+            set_aside.flat_map(|commit| [of_itself(commit), of_another(commit)]).flatten().collect();
         let mut uncut = now.clone();
         for writer in cut.iter().filter(|writer| writer.device() == device && !aside.contains(writer)) {
             uncut.insert(*writer, before[writer]);
