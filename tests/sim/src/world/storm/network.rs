@@ -2,6 +2,7 @@
 
 use crate::agenda::Due;
 use crate::faults::Fault;
+use crate::link::Connection;
 use crate::pipe::Corrupted;
 use crate::world::World;
 
@@ -78,8 +79,9 @@ impl World {
         let index = self.random.below(self.links.len() as u64) as usize;
         let ends = self.links[index].ends;
         if fault == Fault::Twice {
-            let talks =
-                self.connections.values().any(|connection| connection.link == index && connection.is_open[0]);
+            let here = |connection: &&Connection| connection.link == index && connection.is_open[0];
+            // Two, and not one more each time: what a liar floods over one connection is handed on over all of them.
+            let talks = self.connections.values().filter(here).count() == 1;
             let is_reached =
                 ends.iter().all(|end| self.machines[*end].replica(self.links[index].space).is_some());
             if talks && is_reached && self.links[index].free_at() <= self.now {
