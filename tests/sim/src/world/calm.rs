@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crdt::DeviceId;
 use home::MemoryRegistry;
 use sync::Store;
 
@@ -167,6 +168,21 @@ impl World {
             true => Ok(()),
             false => Err(damage::unhealed(&format!("m{machine}"), &why)),
         }
+    }
+
+    /// The machines that a device calls, as its ring has it: the home and the one before, of which it may not know yet that
+    /// they are so no more.
+    pub(super) fn homes_known_to(&self, machine: usize, space: usize) -> Vec<usize> {
+        let Some(replica) = self.machines[machine].replica(space) else { return Vec::new() };
+        let ring = replica.ring();
+        let former = ring.records().last().map(|record| ring.key_for(record.from_version - 1));
+        let keys = [Some(ring.key_for(u64::MAX)), former].into_iter().flatten();
+        let homes: BTreeSet<DeviceId> = keys.map(|key| DeviceId::of(&key)).collect();
+        let is_one = |other: &usize| {
+            let it = &self.machines[*other];
+            *other != machine && homes.contains(&it.key.id()) && it.copies.contains_key(&space)
+        };
+        (0..self.machines.len()).filter(is_one).collect()
     }
 
     /// Every way is free; what only its end cures ends, as the transport's own patience would have it.

@@ -346,6 +346,9 @@ impl World {
                     continue;
                 }
                 self.link([machine, home]);
+                for known in self.homes_known_to(machine, space) {
+                    self.link([machine, known]);
+                }
             }
         }
     }

@@ -144,7 +144,7 @@ impl World {
         let is_excused = it.disk.faults_fired() > 0 || is_troubled;
         if it.is_rotten && it.is_healable {
             // What peers may have is not given up for a trouble that passes, and damage to it keeps nothing from opening.
-            if error.contains("no peer has it") {
+            if error.contains("no peer has it") || error.contains("this software knows") {
                 return self.give_up(machine);
             }
             if !is_excused && it.full_until.is_none() {
