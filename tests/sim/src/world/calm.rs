@@ -18,6 +18,9 @@ const LOOK_EVERY: u64 = 100;
 /// Whoever is damaged in a pack has so long to be healed.
 const HEAL_MS: u64 = 30_000;
 
+/// And so long more to start again, where its process has just ended.
+const START_MS: u64 = 6_000;
+
 impl World {
     /// Calms everything down, and waits for all to be equal.
     pub(super) fn calm(&mut self) -> Verdict {
@@ -120,7 +123,13 @@ impl World {
     fn heal_folders(&mut self) -> Verdict {
         let end = self.now + HEAL_MS;
         let is_rotten = |world: &World| world.machines.iter().any(|machine| machine.is_rotten);
-        while self.now < end && is_rotten(self) {
+        // A process that has just ended, as one does to be opened again whole, is judged once it has started.
+        let is_starting = |world: &World| {
+            let mut copies =
+                world.machines.iter().filter(|it| it.is_rotten).flat_map(|it| it.copies.values());
+            copies.any(|copy| copy.replica.is_none()) && world.now < end + START_MS
+        };
+        while (self.now < end || is_starting(self)) && is_rotten(self) {
             self.play_until(self.now + LOOK_EVERY)?;
             for machine in 0..self.machines.len() {
                 let it = &self.machines[machine];
