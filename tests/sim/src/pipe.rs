@@ -27,26 +27,12 @@ pub struct Pipe {
 struct Piece {
     sent_at: u64,
     at: u64,
-    /// Where in its frame it begins.
-    from: usize,
     bytes: Vec<u8>,
     /// Kept back so that others overtake it, and none has yet.
     is_held: bool,
     /// What the frame that it ends is to who hears it.
     news: News,
 }
-
-/// The byte of a frame that was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Corrupted {
-    /// One of its length: where the next frame begins nobody can tell any more.
-    Length,
-    /// Any other.
-    Rest,
-}
-
-/// Bytes of a frame that say how long it is.
-const LENGTH_LEN: usize = 4;
 
 impl Pipe {
     /// Whether the sender may put more on the way.
@@ -68,24 +54,23 @@ impl Pipe {
             let spent = (piece.len() as u64 * 1000).checked_div(rate).unwrap_or(0);
             self.free_at = self.free_at.max(now) + spent;
             let jitter = random.below(profile.jitter + 1);
-            let from = bytes.len() - rest.len() - piece.len();
-            self.push(now, self.free_at + profile.delay + jitter + late, from, piece.to_vec());
+            self.push(now, self.free_at + profile.delay + jitter + late, piece.to_vec());
         }
     }
 
     /// Ends the stream behind what is on the way.
     pub fn finish(&mut self, now: u64, profile: &Profile) {
-        self.push(now, self.free_at.max(now) + profile.delay, 0, Vec::new());
+        self.push(now, self.free_at.max(now) + profile.delay, Vec::new());
     }
 
-    fn push(&mut self, sent_at: u64, at: u64, from: usize, bytes: Vec<u8>) {
+    fn push(&mut self, sent_at: u64, at: u64, bytes: Vec<u8>) {
         if self.is_torn {
             return;
         }
         // A stream keeps its order, whatever the packets under it do.
         let at = self.queue.back().map_or(at, |last| at.max(last.at));
         self.queued_len += bytes.len();
-        self.queue.push_back(Piece { sent_at, at, from, bytes, is_held: false, news: News::Nothing });
+        self.queue.push_back(Piece { sent_at, at, bytes, is_held: false, news: News::Nothing });
     }
 
     /// What was sent last was kept back for others to overtake.
@@ -146,12 +131,14 @@ impl Pipe {
         self.stalled_until == u64::MAX
     }
 
-    /// Another byte instead of the one at a random place on the way; nothing when nothing is on the way.
-    pub fn corrupt(&mut self, random: &mut Random) -> Option<Corrupted> {
-        let piece = self.queue.front_mut().filter(|piece| !piece.bytes.is_empty())?;
+    /// Another byte instead of the one at a random place on the way; false when nothing is on the way.
+    pub fn corrupt(&mut self, random: &mut Random) -> bool {
+        let Some(piece) = self.queue.front_mut().filter(|piece| !piece.bytes.is_empty()) else {
+            return false;
+        };
         let at = random.below(piece.bytes.len() as u64) as usize;
         piece.bytes[at] ^= 1 << random.below(8);
-        Some(if piece.from + at < LENGTH_LEN { Corrupted::Length } else { Corrupted::Rest })
+        true
     }
 
     /// Only the first bytes of what is on the way will arrive; false when nothing is.

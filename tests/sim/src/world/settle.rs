@@ -228,6 +228,7 @@ impl World {
     }
 
     pub(super) fn make_handle(&mut self, machine: usize, space: usize) -> Verdict {
+        let before = self.held(machine, space);
         let it = &mut self.machines[machine];
         let now = it.time(self.now);
         let copy = it.copies.get_mut(&space).expect("it has the space");
@@ -248,7 +249,7 @@ impl World {
             Err(home::Error::Behind { .. } | home::Error::Unheard) => {}
             Err(error) => self.endure(machine, space, &error)?,
         }
-        Ok(())
+        self.compare(machine, space, &before)
     }
 
     /// How a copy is called in messages.

@@ -3,7 +3,6 @@
 use crate::agenda::Due;
 use crate::faults::Fault;
 use crate::link::Connection;
-use crate::pipe::Corrupted;
 use crate::world::World;
 
 impl World {
@@ -35,16 +34,16 @@ impl World {
                 true
             }
             _ => {
-                let corrupted = pipe.corrupt(&mut self.random);
-                // Under TLS that byte would have been the end. Here the end is the session's patience with a frame that does
-                // not end, and it may be as long as everyone has to become equal.
-                connection.is_broken |= corrupted == Some(Corrupted::Length);
-                connection.is_bent |= corrupted.is_some();
-                if corrupted.is_some() {
+                let is_corrupted = pipe.corrupt(&mut self.random);
+                // Under TLS that byte would have been the end. Here it is the end when the faults stop: a frame that does not
+                // end outlasts the calm, and what was refused for a changed byte is refused for as long as the talk lasts.
+                connection.is_broken |= is_corrupted;
+                connection.is_bent |= is_corrupted;
+                if is_corrupted {
                     // Nobody knows what this end is told now.
                     connection.lines[end].end();
                 }
-                corrupted.is_some()
+                is_corrupted
             }
         };
         if !has_struck {
