@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use btree::{Hash, Kind};
-use crdt::{BlobRef, Commit, DeviceId, Dot, Proofs, Seal, Time, Tip, WriterId, system};
+use crdt::{BlobRef, Commit, DeviceId, Dot, Proofs, Time, Tip, WriterId, system};
 use disk::Disk;
 use planted::Bug;
 use sync::frame::BLOB_LEN_MAX;
@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::grant::Grant;
 use crate::record;
 use crate::replica::Replica;
+use crate::vouch::{self, Vouch};
 
 /// Why a unit is not taken.
 enum Turned {
@@ -72,7 +73,7 @@ impl<D: Disk> Replica<D> {
             if self.learn_taken_back(now, &incoming)? { self.check_unit(&incoming) } else { Ok(checked) }
         });
         let first = incoming.commits.first().map(|commit| commit.dot());
-        let taken = checked.and_then(|checked| self.take_unit(now, checked, incoming.seals));
+        let taken = checked.and_then(|checked| self.take_unit(now, checked, incoming));
         match taken {
             Ok(()) => Ok(Accepted::Stored),
             Err(Turned::NotReady) => Ok(Accepted::NotReady),
@@ -104,7 +105,7 @@ impl<D: Disk> Replica<D> {
             self.check_commit(&mut checked, &cuts, commit)?;
         }
         if !planted::is(Bug::AcceptUnsealed) {
-            self.check_seals(&checked, &incoming.seals)?;
+            self.check_seals(&checked, incoming)?;
         }
         Ok(checked)
     }
@@ -248,25 +249,23 @@ impl<D: Disk> Replica<D> {
         Ok(())
     }
 
-    /// Each writer's last new commit has a seal of its device.
-    fn check_seals(&self, checked: &Checked, seals: &[Seal]) -> Result<(), Turned> {
+    /// Each writer's last new commit has a seal of its device, or a strand that leads to one.
+    fn check_seals(&self, checked: &Checked, incoming: &Incoming) -> Result<(), Turned> {
         for (writer, tip) in &checked.tips {
             let dot = Dot::new(*writer, tip.seq);
             let public = &checked.bounds[writer].key;
-            let vouches = |seal: &&Seal| {
-                (seal.space, seal.writer, seal.seq, seal.tip) == (self.space, *writer, tip.seq, tip.id)
-            };
-            let Some(seal) = seals.iter().find(vouches) else {
+            let Some(vouch) = vouch::find(incoming, writer, tip) else {
                 return Err(refused(dot, NackCode::BadSeal, "its last commit is not sealed"));
             };
-            seal.verify(public).map_err(|error| refused(dot, NackCode::BadSeal, &error.to_string()))?;
+            let checked = vouch.check(self.space, public);
+            checked.map_err(|error| refused(dot, NackCode::BadSeal, &error.to_string()))?;
         }
         Ok(())
     }
 
     /// Logs a unit as one batch, its seals right behind it: a crash inside leaves a unit that is not whole, which
     /// recovery drops, since nobody was told of it.
-    fn take_unit(&mut self, now: Time, checked: Checked, mut seals: Vec<Seal>) -> Result<(), Turned> {
+    fn take_unit(&mut self, now: Time, checked: Checked, incoming: Incoming) -> Result<(), Turned> {
         let named: BTreeSet<Hash> = checked
             .commits
             .iter()
@@ -277,9 +276,8 @@ impl<D: Disk> Replica<D> {
         // What no commit names would be kept for nobody.
         blobs.retain(|hash, _| named.contains(hash));
         self.keep_blobs(blobs)?;
-        seals.retain(|seal| {
-            checked.tips.get(&seal.writer).is_some_and(|tip| tip.seq == seal.seq && tip.id == seal.tip)
-        });
+        let vouches = checked.tips.iter().filter_map(|(writer, tip)| vouch::find(&incoming, writer, tip));
+        let vouches: Vec<Vouch> = vouches.collect();
         if checked.commits.is_empty() {
             return Ok(());
         }
@@ -289,22 +287,26 @@ impl<D: Disk> Replica<D> {
             self.author.close(writer);
             self.author.part(&tip.id);
         }
-        self.append(record::UNIT, &record::unit(checked.commits.len(), seals.len()))?;
+        self.append(record::UNIT, &record::unit(checked.commits.len(), vouches.len()))?;
         let mut places = Vec::with_capacity(checked.commits.len());
         for commit in &checked.commits {
             places.push(self.append(record::RECEIVED, commit.encoded())?);
         }
-        let mut sealed = Vec::with_capacity(seals.len());
-        for seal in &seals {
-            let place = self.append(record::SEAL, &seal.encode())?;
-            sealed.push((seal.writer, seal.seq, place.position));
+        let mut sealed = Vec::with_capacity(vouches.len());
+        for vouch in &vouches {
+            sealed.push(match vouch {
+                Vouch::Seal(seal) => (seal.writer, seal.seq, self.append(record::SEAL, &seal.encode())?),
+                Vouch::Strand(strand) => {
+                    (strand.writer(), strand.first(), self.append(record::STRAND, &strand.encode())?)
+                }
+            });
         }
         self.ended.extend(checked.ended);
         for (commit, place) in checked.commits.iter().zip(places) {
             self.fold(now, commit, place);
         }
-        for (writer, seq, position) in sealed {
-            self.tail.push_seal(&writer, seq, position);
+        for (writer, seq, place) in sealed {
+            self.tail.push_seal(&writer, seq, place);
         }
         Ok(())
     }

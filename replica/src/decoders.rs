@@ -22,6 +22,7 @@ pub fn record(kind: u8, payload: &[u8]) -> Result<Vec<u8>, Error> {
         | Record::Reissued(commit) => commit.encode(),
         Record::Rebuild(sequence, ends) => record::rebuild(sequence, &ends),
         Record::Seal(seal) => seal.encode(),
+        Record::Strand(strand) => strand.encode(),
         Record::Blob(bytes) => bytes,
         Record::Note(note) => record::note(&note),
         Record::Unit(commits, seals) => record::unit(commits as usize, seals as usize),

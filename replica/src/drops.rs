@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use btree::{Fresh, Source};
-use crdt::{Commit, CommitId, Dot, Tip, WriterId};
+use crdt::{Commit, CommitId, Dot, Strand, Tip, WriterId};
 use disk::Disk;
 
 use crate::cuts::{Cuts, Unauthorised};
@@ -141,6 +141,8 @@ pub(crate) struct Sorted {
     pub(crate) heads: Heads,
     /// What counts no more, in log order.
     pub(crate) dropped: Vec<Dropped>,
+    /// What vouches for what still counts of writers whose seal is on what does not.
+    pub(crate) strands: Vec<Strand>,
 }
 
 /// A held commit that counts no more.

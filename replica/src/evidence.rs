@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::replica::Replica;
 use crate::tail::WriterTail;
+use crate::vouch;
 
 impl<D: Disk> Replica<D> {
     /// The smallest known proof against each writer, durable here. No home may cover such a writer beyond it.
@@ -178,10 +179,10 @@ impl<D: Disk> Replica<D> {
 pub(crate) fn taken_back(first: &Commit, incoming: &Incoming) -> Option<TakenBack> {
     let open = first.header().open.as_ref().filter(|open| open.reissues.is_some())?;
     let writer = first.dot().writer;
-    let seal = incoming.seals.iter().find(|seal| seal.writer == writer)?;
-    let of_it = incoming.commits.iter().filter(|commit| commit.dot().writer == writer);
-    let headers = of_it.map(|commit| commit.header().clone()).collect();
-    TakenBack::find(open.device_key, Strand { headers, seal: seal.clone() })
+    let of_it = || incoming.commits.iter().filter(|commit| commit.dot().writer == writer);
+    let vouch = vouch::find(incoming, &writer, &of_it().last()?.tip())?;
+    let headers = of_it().map(|commit| commit.header().clone()).collect();
+    TakenBack::find(open.device_key, vouch.extend(headers))
 }
 
 /// The proofs that a manifest names.

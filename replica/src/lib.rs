@@ -66,6 +66,7 @@ mod values;
 mod verbs;
 mod verify;
 mod view;
+mod vouch;
 
 pub use apply::COMMIT_SENT_MAX;
 pub use checkpoint::{CheckpointDone, CheckpointJob};

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crdt::{Class, Commit, CommitId, Dot, Seal, WriterId};
+use crdt::{Class, Commit, CommitId, Dot, WriterId};
 use disk::Disk;
 use sync::Outgoing;
 use sync::frame::{BLOBS_LEN_MAX, COMMITS_MAX};
 
 use crate::error::Error;
 use crate::lacking::{Lacking, Order};
-use crate::record::Record;
 use crate::replica::Replica;
 use crate::tail::Place;
+use crate::vouch::Vouch;
 
 /// Most bytes of commits in a unit, whatever was asked for: what one frame holds with its seals.
 const FRAME_LEN: usize = sync::FRAME_LEN_MAX - (128 << 10);
@@ -135,8 +135,10 @@ impl<D: Disk> Replica<D> {
         unit.tips.insert(writer, (seq, commit.id()));
         unit.last_class = unit.last_class.max(writer.class());
         unit.commits.push(commit);
-        let is_sealed = self.is_own(&writer) || self.has_seal(&writer, seq);
-        if is_sealed {
+        let seal = self.tail.writer(&writer).and_then(|tail| tail.seal_at(seq));
+        // Of what stands there a strand takes most room.
+        unit.len += seal.map_or(0, |seal| seal.len as usize);
+        if self.is_own(&writer) || seal.is_some() {
             unit.unsealed.remove(&writer);
         } else {
             unit.unsealed.insert(writer);
@@ -156,31 +158,19 @@ impl<D: Disk> Replica<D> {
         let more = more || mark.commits < unit.commits.len();
         unit.commits.truncate(mark.commits);
         unit.blobs.truncate(mark.blobs);
-        let seals = mark.tips.iter().map(|(writer, (seq, tip))| self.seal(writer, *seq, *tip));
-        let seals = seals.collect::<Result<_, _>>()?;
-        Ok(Outgoing { commits: unit.commits, blobs: unit.blobs, seals, more })
+        let (mut seals, mut strands) = (Vec::new(), Vec::new());
+        for (writer, (seq, tip)) in &mark.tips {
+            match self.vouch(writer, *seq, *tip)? {
+                Vouch::Seal(seal) => seals.push(seal),
+                Vouch::Strand(strand) => strands.push(strand),
+            }
+        }
+        Ok(Outgoing { commits: unit.commits, blobs: unit.blobs, seals, strands, more })
     }
 
     /// Whether this device may seal a writer: its own, of this run or an earlier one.
     pub(crate) fn is_own(&self, writer: &WriterId) -> bool {
         writer.device() == self.device.id()
-    }
-
-    fn has_seal(&self, writer: &WriterId, seq: u64) -> bool {
-        self.tail.writer(writer).is_some_and(|tail| tail.seal_at(seq).is_some())
-    }
-
-    pub(crate) fn seal(&self, writer: &WriterId, seq: u64, tip: CommitId) -> Result<Seal, Error> {
-        if self.is_own(writer) {
-            return Ok(Seal::sign(&self.device, self.space, *writer, seq, tip));
-        }
-        let tail = self.tail.writer(writer);
-        let position = tail.and_then(|tail| tail.seal_at(seq)).expect("the unit ends at a seal");
-        let entry = self.log.read(position)?;
-        match Record::decode(entry.position, entry.kind, &entry.payload)? {
-            Record::Seal(seal) => Ok(seal),
-            _ => Err(Error::BadRecord { position: position.0, reason: "it is not a seal" }),
-        }
     }
 }
 

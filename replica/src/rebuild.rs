@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use btree::{Fresh, Kind, Nodes, Source};
-use crdt::{Commit, Handle, Time, WriterId};
+use crdt::{Commit, Handle, Strand, Time, WriterId};
 use disk::{Disk, File};
 use planted::Bug;
 
@@ -28,6 +28,13 @@ const ROW_LEN: usize = 64;
 
 /// And what there is but once: the ends of a pack, and what its manifest says of the pack itself.
 const REST_LEN: usize = 1 << 10;
+
+/// Where the entries of a batch lie that a manifest completes.
+#[derive(Default)]
+struct Places {
+    strands: Vec<Place>,
+    commits: Vec<Place>,
+}
 
 impl<D: Disk> Replica<D> {
     /// Makes a Handle the base whose trees are here, and local what that Handle and the commits that still count give.
@@ -71,6 +78,7 @@ impl<D: Disk> Replica<D> {
         let reissue = self.reissue(&handle, &fresh, survivors, &sorted, unseen)?;
         let local = fold_overlay(&nodes, &mut fresh, survivors, &reissue.overlay())?;
         let end = self.log.end();
+        sorted.strands = self.strands_for(&sorted.ends(), &fresh, roots_of(&handle))?;
         let moved = self.write_rebuilt(now, handle, fresh, local, sorted, &reissue);
         // A batch without its manifest must not meet another one of that number.
         if self.log.end() > end {
@@ -113,12 +121,14 @@ impl<D: Disk> Replica<D> {
             manifest.evidence = Some(fresh.insert_raw(Kind::Chunk, &proofs.encode())?);
         }
         if !ends.is_empty() {
-            let batch = reissue.commits.iter().map(|commit| commit.encoded().len() + ROW_LEN);
-            self.log.reserve((batch.sum::<usize>() + ends.len() * ROW_LEN) as u64)?;
+            let commits = reissue.commits.iter().map(|commit| commit.encoded().len() + ROW_LEN);
+            let strands = sorted.strands.iter().map(|strand| strand.encode().len() + ROW_LEN);
+            let batch = commits.chain(strands).sum::<usize>() + ends.len() * ROW_LEN;
+            self.log.reserve(batch as u64)?;
             let pack_len = fresh.byte_len() + fresh.count() * ROW_LEN + manifest.encode().len() + REST_LEN;
             self.find_room(pack_len)?;
         }
-        let places = self.log_reissue(&ends, &reissue.commits)?;
+        let places = self.log_reissue(&ends, &sorted.strands, &reissue.commits)?;
         manifest.local = local;
         manifest.position = self.visible_end;
         manifest.notes = self.notes.visible();
@@ -145,13 +155,16 @@ impl<D: Disk> Replica<D> {
         local: Roots,
         mut sorted: Sorted,
         reissue: &Reissue,
-        places: Vec<Place>,
+        places: Places,
     ) -> Result<(), Error> {
         let ends = sorted.ends();
         for (writer, from) in &ends {
             self.drop_from(writer, *from)?;
         }
-        for (commit, place) in reissue.commits.iter().zip(places) {
+        for (strand, place) in sorted.strands.iter().zip(places.strands) {
+            self.tail.push_seal(&strand.writer(), strand.first(), place);
+        }
+        for (commit, place) in reissue.commits.iter().zip(places.commits) {
             self.tail.push(commit.dot(), commit.id(), place);
             sorted.heads.observe(commit);
         }
@@ -185,22 +198,26 @@ impl<D: Disk> Replica<D> {
         tried.and(removed).map_err(|source| Error::Disk { action: "find room for", name, source })
     }
 
-    /// Logs what was dropped and what takes its place as one batch for the coming manifest, durable.
+    /// Logs what was dropped, what vouches for what is left, and what takes its place, as one batch for the coming manifest,
+    /// durable.
     fn log_reissue(
         &mut self,
         ends: &BTreeMap<WriterId, u64>,
+        strands: &[Strand],
         commits: &[Commit],
-    ) -> Result<Vec<Place>, Error> {
+    ) -> Result<Places, Error> {
         if ends.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Places::default());
         }
         let sequence = self.manifest.sequence + 1;
         self.append(record::REBUILD, &record::rebuild(sequence, ends))?;
-        let places = commits.iter().map(|commit| self.append(record::REISSUED, commit.encoded()));
-        let places = places.collect::<Result<_, _>>()?;
+        let strands = strands.iter().map(|strand| self.append(record::STRAND, &strand.encode()));
+        let strands = strands.collect::<Result<_, _>>()?;
+        let commits = commits.iter().map(|commit| self.append(record::REISSUED, commit.encoded()));
+        let commits = commits.collect::<Result<_, _>>()?;
         let flushed = self.log.flush();
         self.visible_end = self.stop_on_error(flushed)?;
-        Ok(places)
+        Ok(Places { strands, commits })
     }
 
     /// The commits of a writer from this number on are no part of the tail any more.

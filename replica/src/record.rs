@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crdt::{Commit, Decoder, Encoder, Problem, Seal, WriterId};
+use crdt::{Commit, Decoder, Encoder, Problem, Seal, Strand, WriterId};
 use wal::Position;
 
 use crate::error::Error;
@@ -31,6 +31,8 @@ pub(crate) const RECEIVED: u8 = 8;
 pub(crate) const REBUILD: u8 = 9;
 /// Kind of the encoding of a commit of such a batch.
 pub(crate) const REISSUED: u8 = 10;
+/// Kind of a strand's encoding, where a seal would stand, and in such a batch.
+pub(crate) const STRAND: u8 = 11;
 
 /// Key and value of a local note; an empty value takes it away.
 pub(crate) type Note = (Vec<u8>, Vec<u8>);
@@ -40,12 +42,15 @@ pub(crate) type Note = (Vec<u8>, Vec<u8>);
 pub(crate) enum Record {
     /// A commit made here, or one of a home elsewhere that a Handle adopted here covers.
     Commit(Commit),
-    /// The head of a received unit: so many commits follow, and then so many seals. A unit counts whole or not at all.
+    /// The head of a received unit: so many commits follow, and then so many seals and strands. A unit counts whole or not at
+    /// all.
     Unit(u64, u64),
     /// A commit of a received unit.
     Received(Commit),
     /// A seal of a received unit.
     Seal(Seal),
+    /// A strand of a received unit; or of what loses its seal to the drop of which it follows the head.
+    Strand(Strand),
     /// A value that a later commit names. Logged first, so that no commit stands without its values.
     Blob(Vec<u8>),
     /// A local note.
@@ -80,6 +85,7 @@ impl Record {
                 Ok(Self::Rebuild(sequence, ends))
             }
             REISSUED => Ok(Self::Reissued(Commit::decode(payload)?)),
+            STRAND => Ok(Self::Strand(Strand::decode(payload)?)),
             NOTED => {
                 let (commit, notes) = decode_noted(payload)?;
                 Ok(Self::Noted(commit, notes))
@@ -96,7 +102,12 @@ impl Record {
             | Self::Home(commit)
             | Self::Reissued(commit)
             | Self::Noted(commit, _) => Some(commit),
-            Self::Rebuild(..) | Self::Unit(..) | Self::Seal(_) | Self::Blob(_) | Self::Note(_) => None,
+            Self::Rebuild(..)
+            | Self::Unit(..)
+            | Self::Seal(_)
+            | Self::Strand(_)
+            | Self::Blob(_)
+            | Self::Note(_) => None,
         }
     }
 }
@@ -110,7 +121,12 @@ impl Record {
             | Self::Home(commit)
             | Self::Reissued(commit)
             | Self::Noted(commit, _) => Some(commit),
-            Self::Rebuild(..) | Self::Unit(..) | Self::Seal(_) | Self::Blob(_) | Self::Note(_) => None,
+            Self::Rebuild(..)
+            | Self::Unit(..)
+            | Self::Seal(_)
+            | Self::Strand(_)
+            | Self::Blob(_)
+            | Self::Note(_) => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use btree::{Hash, Kind};
-use crdt::{Commit, Dot, Seal, Time, WriterId};
+use crdt::{Commit, Dot, Time, WriterId};
 use disk::Disk;
 use planted::Bug;
 use wal::Position;
@@ -98,7 +98,7 @@ impl<D: Disk> Replica<D> {
         record: Record,
         place: Place,
     ) -> Result<(), Error> {
-        let is_in_unit = matches!(record, Record::Received(_) | Record::Seal(_));
+        let is_in_unit = matches!(record, Record::Received(_) | Record::Seal(_) | Record::Strand(_));
         if !is_in_unit {
             replay.give_up_unit();
         }
@@ -114,11 +114,19 @@ impl<D: Disk> Replica<D> {
             },
             Record::Seal(seal) => match &mut replay.unit {
                 Some(unit) => {
-                    unit.seals.push((seal, place.position));
+                    unit.seals.push((seal.writer, seal.seq, place));
                     self.replay_unit(now, replay)?;
                 }
-                None if !is_new => self.tail.push_seal(&seal.writer, seal.seq, place.position),
+                None if !is_new => self.tail.push_seal(&seal.writer, seal.seq, place),
                 None => {}
+            },
+            Record::Strand(strand) => match &mut replay.unit {
+                Some(unit) => {
+                    unit.seals.push((strand.writer(), strand.first(), place));
+                    self.replay_unit(now, replay)?;
+                }
+                // Behind the drop that made it, or of a unit whose first commits a Handle covers.
+                None => self.tail.push_seal(&strand.writer(), strand.first(), place),
             },
             Record::Blob(bytes) if is_new => {
                 let hash = self.pending.salt.hash(Kind::Chunk, &bytes);
@@ -173,8 +181,8 @@ impl<D: Disk> Replica<D> {
         for (commit, place) in unit.commits {
             self.replay_commit(now, replay, &commit, place)?;
         }
-        for (seal, position) in unit.seals {
-            self.tail.push_seal(&seal.writer, seal.seq, position);
+        for (writer, seq, place) in unit.seals {
+            self.tail.push_seal(&writer, seq, place);
         }
         Ok(())
     }
@@ -250,7 +258,8 @@ struct Unit {
     commit_count: u64,
     seal_count: u64,
     commits: Vec<(Commit, Place)>,
-    seals: Vec<(Seal, Position)>,
+    /// What each vouches for, and where it lies.
+    seals: Vec<(WriterId, u64, Place)>,
 }
 
 impl Replay {

@@ -15,7 +15,7 @@ use crate::replica::Replica;
 use crate::tail::WriterTail;
 
 /// Most commits between two seals of what leaves a device, and so between any commit and the next seal.
-const STRETCH_MAX: u64 = 256;
+pub(crate) const STRETCH_MAX: u64 = 256;
 
 impl<D: Disk> Replica<D> {
     /// The visible history of a writer from a commit up to the next seal, where its headers are still here.
@@ -30,9 +30,9 @@ impl<D: Disk> Replica<D> {
             Some(tail) => self.in_tail(writer, tail, from)?,
             None => self.in_archive(writer, from)?,
         };
-        let Some((headers, seal)) = found else { return Ok(None) };
-        let Some(public) = self.public_key(writer, &headers)? else { return Ok(None) };
-        Ok(Some(Shown { public, strand: Strand { headers, seal } }))
+        let Some(strand) = found else { return Ok(None) };
+        let Some(public) = self.public_key(writer, &strand.headers)? else { return Ok(None) };
+        Ok(Some(Shown { public, strand }))
     }
 
     /// The key that a writer's seals verify with. A device that has no grant any more has said it in its first commit.
@@ -45,12 +45,7 @@ impl<D: Disk> Replica<D> {
         Ok(grant.or(opened))
     }
 
-    fn in_tail(
-        &self,
-        writer: &WriterId,
-        tail: &WriterTail,
-        from: u64,
-    ) -> Result<Option<(Vec<Header>, Seal)>, Error> {
+    fn in_tail(&self, writer: &WriterId, tail: &WriterTail, from: u64) -> Result<Option<Strand>, Error> {
         let Some((visible, _)) = tail.visible() else { return Ok(None) };
         let last = match self.is_own(writer) {
             true => visible.min(from + STRETCH_MAX - 1),
@@ -64,11 +59,11 @@ impl<D: Disk> Replica<D> {
             .map(|place| Ok(self.read_commit(place)?.header().clone()));
         let headers = headers.collect::<Result<Vec<_>, Error>>()?;
         let Some(tip) = headers.last().map(Header::id) else { return Ok(None) };
-        Ok(Some((headers, self.seal(writer, last, tip)?)))
+        Ok(Some(self.vouch(writer, last, tip)?.extend(headers)))
     }
 
     /// From what the log still holds below the base, and from the segments that it let go.
-    fn in_archive(&self, writer: &WriterId, from: u64) -> Result<Option<(Vec<Header>, Seal)>, Error> {
+    fn in_archive(&self, writer: &WriterId, from: u64) -> Result<Option<Strand>, Error> {
         let mut past = Past::new(*writer, from);
         wal::survey(&self.disk.within(ARCHIVE), Position(0), |entry| past.visit(entry))?;
         for entry in self.log.entries(self.log.start()) {
@@ -79,7 +74,7 @@ impl<D: Disk> Replica<D> {
         if headers.first().is_none_or(|first| first.seq != from) {
             return Ok(None);
         }
-        Ok(self.end_at_seal(writer, headers, &past.seals))
+        self.end_at_seal(writer, headers, &past.seals)
     }
 
     fn end_at_seal(
@@ -87,15 +82,18 @@ impl<D: Disk> Replica<D> {
         writer: &WriterId,
         mut headers: Vec<Header>,
         seals: &BTreeMap<CommitId, Seal>,
-    ) -> Option<(Vec<Header>, Seal)> {
-        let (last, id) = headers.last().map(|header| (header.seq, header.id()))?;
+    ) -> Result<Option<Strand>, Error> {
+        let Some((last, id)) = headers.last().map(|header| (header.seq, header.id())) else {
+            return Ok(None);
+        };
         if self.is_own(writer) {
-            return Some((headers, self.seal(writer, last, id).ok()?));
+            return Ok(Some(self.vouch(writer, last, id)?.extend(headers)));
         }
-        let sealed = headers.iter().position(|header| seals.contains_key(&header.id()))?;
+        let sealed = headers.iter().position(|header| seals.contains_key(&header.id()));
+        let Some(sealed) = sealed else { return Ok(None) };
         headers.truncate(sealed + 1);
-        let seal = seals[&headers.last().map(Header::id)?].clone();
-        Some((headers, seal))
+        let seal = seals[&headers[sealed].id()].clone();
+        Ok(Some(Strand { headers, seal }))
     }
 }
 
@@ -125,14 +123,24 @@ impl Past {
             }
             return;
         }
+        if let Record::Strand(strand) = &record {
+            if strand.writer() == self.writer {
+                self.seals.insert(strand.seal.tip, strand.seal.clone());
+                strand.headers.iter().for_each(|header| self.visit_header(header, header.id()));
+            }
+            return;
+        }
         let Some(commit) = record.commit() else { return };
-        let header = commit.header();
+        self.visit_header(commit.header(), commit.id());
+    }
+
+    fn visit_header(&mut self, header: &Header, id: CommitId) {
         if header.writer != self.writer || header.seq < self.from {
             return;
         }
-        self.links.insert(commit.id(), header.prev);
+        self.links.insert(id, header.prev);
         if header.seq < self.from + STRETCH_MAX {
-            self.headers.insert(commit.id(), header.clone());
+            self.headers.insert(id, header.clone());
         }
     }
 

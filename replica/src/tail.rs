@@ -37,13 +37,13 @@ pub(crate) struct WriterTail {
     first: u64,
     positions: VecDeque<Position>,
     lens: VecDeque<u32>,
-    /// Received signatures, at or above `first`, rising.
-    seals: VecDeque<(u64, Position)>,
+    /// Received signatures, and strands that lead to one, at or above `first`, rising: what each vouches for, and where it lies.
+    seals: VecDeque<(u64, Place)>,
     tip: CommitId,
     visible: Option<(u64, CommitId)>,
 }
 
-/// Where a commit starts in the log, and how long it is there.
+/// Where an entry starts in the log, and how long it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) position: Position,
@@ -91,7 +91,7 @@ impl WriterTail {
         Some(Place { position: *self.positions.get(index)?, len: self.lens[index] })
     }
 
-    /// The last number up to which a received seal vouches.
+    /// The last number up to which something vouches.
     pub(crate) fn sealed(&self) -> u64 {
         self.seals.back().map_or(0, |(sealed, _)| *sealed)
     }
@@ -101,13 +101,13 @@ impl WriterTail {
         self.positions.iter().zip(&self.lens).map(|(position, len)| Place { position: *position, len: *len })
     }
 
-    /// The number of the first sealed commit at or after `seq`.
+    /// The number of the first commit at or after `seq` that something vouches for by itself.
     pub(crate) fn next_seal(&self, seq: u64) -> Option<u64> {
         self.seals.iter().map(|(sealed, _)| *sealed).find(|sealed| *sealed >= seq)
     }
 
-    /// The held seal at exactly `seq`.
-    pub(crate) fn seal_at(&self, seq: u64) -> Option<Position> {
+    /// Where the seal lies that is held for exactly `seq`, or the strand.
+    pub(crate) fn seal_at(&self, seq: u64) -> Option<Place> {
         let index = self.seals.binary_search_by_key(&seq, |(sealed, _)| *sealed).ok()?;
         Some(self.seals[index].1)
     }
@@ -139,12 +139,12 @@ impl Tail {
         self.home.insert(dot, HomeCommit { place, is_covered: true });
     }
 
-    /// Takes note of a received seal appended at `position`.
-    pub(crate) fn push_seal(&mut self, writer: &WriterId, seq: u64, position: Position) {
+    /// Takes note of a received seal appended at `place`, or of a strand.
+    pub(crate) fn push_seal(&mut self, writer: &WriterId, seq: u64, place: Place) {
         self.changes += 1;
         let Some(tail) = self.writers.get_mut(writer) else { return };
         if seq >= tail.first && tail.seals.back().is_none_or(|(sealed, _)| *sealed < seq) {
-            tail.seals.push_back((seq, position));
+            tail.seals.push_back((seq, place));
         }
     }
 

@@ -29,7 +29,7 @@ pub struct Report {
     pub records: u64,
     /// Commits whose chain was followed.
     pub commits: u64,
-    /// Seals whose signature was checked.
+    /// Seals whose signature was checked, those of strands included.
     pub seals: u64,
     /// The log was read from here; what lies before rests on the home's signature.
     pub from: u64,
@@ -162,13 +162,26 @@ impl<D: Disk> Replica<D> {
             // Whatever follows of these writers need not follow what was dropped.
             tips.retain(|writer, tip| ends.get(writer).is_none_or(|from| *from > tip.seq));
         }
-        if let Record::Seal(seal) = record {
-            report.seals += 1;
-            let grant = self.visible.0.cuts()?.grant(&seal.writer.device())?;
-            // A device whose grant is gone: its seals were checked when they came.
-            if let Some(error) = grant.and_then(|grant| seal.verify(&grant.public).err()) {
-                report.problems.push(format!("seal of {} at {}: {error}", seal.writer, seal.seq));
-            }
+        match record {
+            Record::Seal(seal) => self.verify_vouch(report, seal.writer, seal.seq, |key| seal.verify(key)),
+            Record::Strand(strand) => self
+                .verify_vouch(report, strand.writer(), strand.first(), |key| strand.check(self.space, key)),
+            _ => Ok(()),
+        }
+    }
+
+    fn verify_vouch(
+        &self,
+        report: &mut Report,
+        writer: WriterId,
+        seq: u64,
+        check: impl Fn(&[u8; 32]) -> Result<(), crdt::Error>,
+    ) -> Result<(), Error> {
+        report.seals += 1;
+        let grant = self.visible.0.cuts()?.grant(&writer.device())?;
+        // A device whose grant is gone: its seals were checked when they came.
+        if let Some(error) = grant.and_then(|grant| check(&grant.public).err()) {
+            report.problems.push(format!("seal of {writer} at {seq}: {error}"));
         }
         Ok(())
     }

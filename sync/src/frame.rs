@@ -18,7 +18,8 @@ pub use close::{Beat, Bye, ByeCode, Join, Joined};
 pub use commits::{Ack, Commits, DETAIL_LEN_MAX, Nack, NackCode};
 pub use fork::{ForkFrame, Shown};
 pub use greet::{
-    Cover, CoverRow, FEATURE_FORKS, FEATURE_PIECES, FEATURE_PROPOSALS, Hello, Mode, Open, Yours,
+    Cover, CoverRow, FEATURE_FORKS, FEATURE_PIECES, FEATURE_PROPOSALS, FEATURE_STRANDS, Hello, Mode, Open,
+    Yours,
 };
 pub use nodes::{BlobData, BlobWant, Data, HandleFrame, Missing, Want};
 pub use piece::{PIECE_LEN_MAX, Piece, Pieces, pieces_of};

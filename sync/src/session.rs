@@ -15,7 +15,8 @@ pub use status::{End, EndedBy, State, Status};
 use crdt::{DeviceId, Handle, Time};
 
 use crate::frame::{
-    Beat, Bye, ByeCode, FEATURE_FORKS, FEATURE_PIECES, FEATURE_PROPOSALS, FRAME_LEN_MAX, Hello, PROTO,
+    Beat, Bye, ByeCode, FEATURE_FORKS, FEATURE_PIECES, FEATURE_PROPOSALS, FEATURE_STRANDS, FRAME_LEN_MAX,
+    Hello, PROTO,
 };
 use crate::{Error, Frame, FrameReader, Store};
 
@@ -370,7 +371,7 @@ impl Session {
             proto: PROTO,
             device: self.local.device,
             instance: self.local.instance,
-            features: FEATURE_FORKS | FEATURE_PROPOSALS | FEATURE_PIECES,
+            features: FEATURE_FORKS | FEATURE_PROPOSALS | FEATURE_PIECES | FEATURE_STRANDS,
             frame_max: FRAME_LEN_MAX as u64,
             wall: now,
         })

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use btree::{Hash, Kind};
-use crdt::{Commit, CommitId, Evidence, Handle, Proofs, RingRecord, Seal, SpaceId, Time, Tip, WriterId};
+use crdt::{
+    Commit, CommitId, Evidence, Handle, Proofs, RingRecord, Seal, SpaceId, Strand, Time, Tip, WriterId,
+};
 
 use crate::StoreError;
 use crate::frame::{NackCode, Shown};
@@ -40,7 +42,7 @@ pub trait Store {
     /// `peer` says how far the peer has each writer. A writer it does not name, or names below the base, is
     /// had up to the base and no further. At most [`crate::frame::COMMITS_MAX`] commits, together with blobs
     /// and seals of at most `len_max` encoded bytes, but at least one commit when any is lacking. Every
-    /// writer in it is sealed at its last commit in it. Home commits are never in it: they travel with the
+    /// writer in it is sealed at its last commit in it, or has a strand from there. Home commits are never in it: they travel with the
     /// Handle that covers them.
     fn next_commits(
         &mut self,
@@ -126,8 +128,10 @@ pub struct Outgoing {
     pub commits: Vec<Arc<Commit>>,
     /// The blobs these commits name, each at most [`crate::frame::BLOB_LEN_MAX`].
     pub blobs: Vec<Vec<u8>>,
-    /// One for each writer in `commits`, at its last commit here.
+    /// One for each writer in `commits`, at its last commit here, unless a strand is.
     pub seals: Vec<Seal>,
+    /// From a writer's last commit in `commits` to one that its author sealed, of which the rest counts no more.
+    pub strands: Vec<Strand>,
     /// More is lacking than fitted, or than can be read now.
     pub more: bool,
 }
@@ -141,6 +145,8 @@ pub struct Incoming {
     pub blobs: Vec<Vec<u8>>,
     /// The seals that vouch for the commits.
     pub seals: Vec<Seal>,
+    /// The strands that do.
+    pub strands: Vec<Strand>,
 }
 
 /// What became of a received unit.

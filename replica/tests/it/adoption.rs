@@ -8,7 +8,7 @@ use sync::{Accepted, Adoption, Incoming, NackCode, Offer, Store, StoreError};
 
 use crate::space::{
     Local, NOW, Space, contents, deliver, deliver_handle, deliver_tail, fetch_handle, get, key, next_handle,
-    put, remove, roots, set, try_deliver_handle,
+    put, received, remove, roots, set, try_deliver_handle,
 };
 
 fn pair() -> (Space, Local, Local) {
@@ -301,7 +301,7 @@ fn unit_is_taken_whole_or_not_at_all() {
     let unit = |change: &dyn Fn(&mut Incoming)| {
         let (commits, blobs, seals) =
             (outgoing.commits.clone(), outgoing.blobs.clone(), outgoing.seals.clone());
-        let mut unit = Incoming { commits, blobs, seals };
+        let mut unit = Incoming { commits, blobs, seals, ..Incoming::default() };
         change(&mut unit);
         unit
     };
@@ -325,7 +325,7 @@ fn device_without_a_grant_is_refused() {
     let mut member = space.create(0, &MemoryDisk::new(2));
     set(&mut stranger, "a", "1");
     let outgoing = stranger.next_commits(&Default::default(), 1 << 20).unwrap();
-    let unit = Incoming { commits: outgoing.commits, blobs: outgoing.blobs, seals: outgoing.seals };
+    let unit = received(outgoing);
     assert_eq!(member.accept(NOW, unit).unwrap_err().code, NackCode::NotAuthorised);
 }
 
@@ -339,7 +339,7 @@ fn device_that_may_only_read_is_refused() {
     set(&mut device, "a", "1");
     let outgoing = device.next_commits(&Default::default(), 1 << 20).unwrap();
     let (commits, blobs, seals) = (outgoing.commits, outgoing.blobs, outgoing.seals);
-    let unit = Incoming { commits, blobs, seals };
+    let unit = Incoming { commits, blobs, seals, ..Incoming::default() };
     space.anchor(NOW, &mut home);
     assert_eq!(home.accept(NOW, unit).unwrap_err().code, NackCode::NotAuthorised);
 }

@@ -31,7 +31,9 @@ fn check_clone(left_writes: &[&str], right_writes: &[&str], unconfirmed: usize) 
     set(&mut right, "next", "left");
     let incoming = right.next_commits(&Default::default(), 1 << 20).unwrap();
     let (commits, blobs, seals) = (incoming.commits, incoming.blobs, incoming.seals);
-    let accepted = home.accept(NOW, Incoming { commits, blobs, seals }).expect("under a writer of its own");
+    let accepted = home
+        .accept(NOW, Incoming { commits, blobs, seals, ..Incoming::default() })
+        .expect("under a writer of its own");
     assert_eq!(accepted, Accepted::Stored);
     home.flush().unwrap();
     assert_eq!(contents(&home).len(), left_writes.len() + 1);

@@ -203,7 +203,7 @@ fn unit_that_a_crash_cut_short_is_dropped_whole() {
     let disk = MemoryDisk::new(2);
     let mut c = space.create(WRITERS, &disk);
     let (commits, blobs, seals) = (outgoing.commits.clone(), outgoing.blobs, outgoing.seals);
-    c.accept(NOW, sync::Incoming { commits, blobs, seals }).unwrap();
+    c.accept(NOW, sync::Incoming { commits, blobs, seals, ..Default::default() }).unwrap();
     c.flush().unwrap();
     drop(c);
     let log = format!("wal/{}", disk.list("wal").unwrap()[0]);
@@ -344,8 +344,11 @@ fn commit_waits_for_what_it_supersedes() {
     crate::space::set(b, "k", "second");
     let outgoing = b.next_commits(&Default::default(), 1 << 20).unwrap();
     let [first, second] = <[_; 2]>::try_from(outgoing.commits).unwrap();
-    let unit =
-        |commit| sync::Incoming { commits: vec![commit], blobs: vec![], seals: outgoing.seals.clone() };
+    let unit = |commit| sync::Incoming {
+        commits: vec![commit],
+        seals: outgoing.seals.clone(),
+        ..Default::default()
+    };
     assert_eq!(c.accept(NOW, unit(second.clone())), Ok(sync::Accepted::NotReady));
     assert_eq!(c.accept(NOW, unit(first)), Ok(sync::Accepted::Stored));
     assert_eq!(c.accept(NOW, unit(second)), Ok(sync::Accepted::Stored), "pending counts");

@@ -5,12 +5,12 @@ use disk::MemoryDisk;
 use replica::{Cut, Grant, HomeWrite, PruneFloor, READ, WRITE};
 use sync::{Accepted, Incoming, NackCode, Refusal, Store};
 
-use crate::space::{Local, NOW, Space, contents, deliver_handle, deliver_tail, get, set};
+use crate::space::{Local, NOW, Space, contents, deliver_handle, deliver_tail, get, received, set};
 
 /// Everything a replica would send to somebody who has nothing, as one unit.
 fn unit(from: &mut Local) -> Incoming {
     let outgoing = from.next_commits(&Default::default(), 1 << 20).unwrap();
-    Incoming { commits: outgoing.commits, blobs: outgoing.blobs, seals: outgoing.seals }
+    received(outgoing)
 }
 
 fn code(answer: Result<Accepted, Refusal>) -> Result<Accepted, NackCode> {

@@ -39,7 +39,7 @@ fn unit(space: &Space, run: u8, blob: BlobRef, blobs: Vec<Vec<u8>>) -> Incoming 
     let mutation = Mutation { coll: coll(), key: key("large"), op, supersedes: Vec::new() };
     let commit = Commit::new(header, Body { deps: Vec::new(), mutations: vec![mutation] }).unwrap();
     let seal = Seal::sign(device, space.genesis.space(), writer, 1, commit.id());
-    Incoming { commits: vec![commit.into()], blobs, seals: vec![seal] }
+    Incoming { commits: vec![commit.into()], blobs, seals: vec![seal], ..Incoming::default() }
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod reissue;
 mod riak;
 mod space;
 mod story;
+mod strands;
 mod transactions;
 mod twins;
 mod values;

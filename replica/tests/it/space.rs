@@ -13,7 +13,7 @@ use replica::{
     CommitError, CreateOptions, Cut, Error, Grant, HomeWrite, Limits, Mode, OpenOptions, Opened, Origin,
     READ, Replica, Roots, WRITE,
 };
-use sync::{Accepted, Adoption, Incoming, Offer, Store, StoreError};
+use sync::{Accepted, Adoption, Incoming, Offer, Outgoing, Store, StoreError};
 
 pub(crate) type Local = Replica<MemoryDisk>;
 
@@ -303,13 +303,18 @@ pub(crate) fn try_deliver_tail(now: Time, from: &mut Local, to: &mut Local) -> R
         if outgoing.commits.is_empty() {
             return Ok(());
         }
-        let incoming = Incoming { commits: outgoing.commits, blobs: outgoing.blobs, seals: outgoing.seals };
+        let incoming = received(outgoing);
         let accepted = to.accept(now, incoming).expect("an honest unit is taken");
         to.flush().expect("it flushes");
         if accepted == Accepted::NotReady {
             return Ok(());
         }
     }
+}
+
+/// A unit as it arrives.
+pub(crate) fn received(Outgoing { commits, blobs, seals, strands, .. }: Outgoing) -> Incoming {
+    Incoming { commits, blobs, seals, strands }
 }
 
 /// Brings a Handle to a replica that is not told what changed: it fetches.

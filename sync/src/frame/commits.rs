@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crdt::{Commit, Decoder, Encoder, Problem, Seal, WriterId};
+use crdt::{Commit, Decoder, Encoder, Problem, Seal, Strand, WriterId};
 
 use super::{
     BLOB_INLINE_MAX, BLOBS_MAX, COMMITS_MAX, FRAME_LEN_MAX, HEADER_LEN, Payload, ROWS_MAX, ascending, refuse,
@@ -11,7 +11,8 @@ use super::{
 /// Longest detail of a Nack: a sentence.
 pub const DETAIL_LEN_MAX: usize = 512;
 
-/// Frame 3: a unit of commits, causally ordered, every writer in it sealed at its last commit here.
+/// Frame 3: a unit of commits, causally ordered, every writer in it sealed at its last commit here, or by a strand that leads
+/// from there to a sealed one.
 ///
 /// Commits stand in their full encoding: leaving out body hashes and predecessors would save some 70 bytes of
 /// each, and can come with another number of this frame.
@@ -23,6 +24,9 @@ pub struct Commits {
     pub blobs: Vec<Vec<u8>>,
     /// The seals that vouch for the commits.
     pub seals: Vec<Seal>,
+    /// What vouches for a writer's last commit here where its author sealed a later one, which counts no more: only for
+    /// who takes strands.
+    pub strands: Vec<Strand>,
 }
 
 impl Payload for Commits {
@@ -30,7 +34,8 @@ impl Payload for Commits {
     const LEN_MAX: usize = FRAME_LEN_MAX - HEADER_LEN;
 
     fn encode(&self, out: &mut Encoder) {
-        out.array(3).array(self.commits.len());
+        let has_strands = !self.strands.is_empty();
+        out.array(3 + usize::from(has_strands)).array(self.commits.len());
         for commit in &self.commits {
             out.bytes(commit.encoded());
         }
@@ -42,10 +47,20 @@ impl Payload for Commits {
         for seal in &self.seals {
             out.bytes(&seal.encode());
         }
+        if has_strands {
+            out.array(self.strands.len());
+            for strand in &self.strands {
+                out.bytes(&strand.encode());
+            }
+        }
     }
 
     fn decode(input: &mut Decoder<'_>) -> Result<Commits, crdt::Error> {
-        input.array_of(3)?;
+        let has_strands = match input.array_up_to(4, "unit")? {
+            3 => false,
+            4 => true,
+            _ => return Err(refuse(input, Problem::Length)),
+        };
         let count = input.array_up_to(COMMITS_MAX, "commits")?;
         if count == 0 {
             return Err(refuse(input, Problem::Length));
@@ -58,8 +73,18 @@ impl Payload for Commits {
             .collect::<Result<_, _>>()?;
         let count = input.array_up_to(COMMITS_MAX, "seals")?;
         let seals = (0..count).map(|_| Seal::decode(input.bytes()?)).collect::<Result<_, _>>()?;
-        Ok(Commits { commits, blobs, seals })
+        let strands = if has_strands { decode_strands(input)? } else { Vec::new() };
+        Ok(Commits { commits, blobs, seals, strands })
     }
+}
+
+/// At least one: a unit without any is the shorter one.
+fn decode_strands(input: &mut Decoder<'_>) -> Result<Vec<Strand>, crdt::Error> {
+    let count = input.array_up_to(COMMITS_MAX, "strands")?;
+    if count == 0 {
+        return Err(refuse(input, Problem::Length));
+    }
+    (0..count).map(|_| Strand::decode(input.bytes()?)).collect()
 }
 
 /// Frame 4: what is durable here.

@@ -14,6 +14,9 @@ pub const FEATURE_PROPOSALS: u64 = 2;
 /// It takes units of commits in pieces.
 pub const FEATURE_PIECES: u64 = 4;
 
+/// It takes strands where seals stand.
+pub const FEATURE_STRANDS: u64 = 8;
+
 /// Frame 0, the first on each stream: who speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {

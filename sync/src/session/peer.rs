@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crdt::{Handle, Time, WriterId};
 
 use super::Config;
-use crate::frame::{FEATURE_FORKS, FEATURE_PIECES, Hello, Mode};
+use crate::frame::{FEATURE_FORKS, FEATURE_PIECES, FEATURE_STRANDS, Hello, Mode};
 use crate::{Error, Store};
 
 /// Writers of one peer that a session remembers: some 25 MiB at most.
@@ -83,6 +83,11 @@ impl Peer {
     /// Whether it takes a unit of commits that no frame holds.
     pub(super) fn takes_pieces(&self) -> bool {
         self.hello.as_ref().is_some_and(|hello| hello.features & FEATURE_PIECES != 0)
+    }
+
+    /// Whether it takes strands where seals stand.
+    pub(super) fn takes_strands(&self) -> bool {
+        self.hello.as_ref().is_some_and(|hello| hello.features & FEATURE_STRANDS != 0)
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -118,7 +118,7 @@ impl Session {
         self.receiver.blobs_len = 0;
         let mut blobs = std::mem::take(&mut self.receiver.blobs);
         blobs.extend(frame.blobs);
-        let incoming = Incoming { commits: frame.commits, blobs, seals: frame.seals };
+        let incoming = Incoming { commits: frame.commits, blobs, seals: frame.seals, strands: frame.strands };
         for (writer, seq) in &ends {
             self.peer.has_at_least(*writer, *seq)?;
             self.sender.raise(*writer, *seq);

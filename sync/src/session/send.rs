@@ -204,7 +204,9 @@ impl Sender {
     /// Puts a unit in the air: large blobs first, then the commits with what else fits; in pieces, where a peer that
     /// takes them is sent more than a frame holds.
     fn launch(&mut self, outgoing: Outgoing, takes_pieces: bool) -> Result<(), Error> {
+        let strands_len: usize = outgoing.strands.iter().map(|strand| strand.encode().len() + 8).sum();
         let commits_len: usize = outgoing.commits.iter().map(|commit| commit.encoded().len() + 8).sum();
+        let commits_len = commits_len + strands_len;
         let blobs_len: usize = outgoing.blobs.iter().map(Vec::len).sum();
         let is_blob_too_large = outgoing.blobs.iter().any(|blob| blob.len() > BLOB_LEN_MAX);
         let len_max = if takes_pieces { UNIT_LEN_MAX - REST_LEN } else { COMMITS_LEN_MAX };
@@ -230,8 +232,8 @@ impl Sender {
                 self.unit.push_back(Frame::BlobData(BlobData { hash: None, offset: 0, bytes: blob }));
             }
         }
-        let (commits, seals) = (outgoing.commits, outgoing.seals);
-        let unit = Commits { commits, blobs: inline, seals };
+        let (commits, seals, strands) = (outgoing.commits, outgoing.seals, outgoing.strands);
+        let unit = Commits { commits, blobs: inline, seals, strands };
         if commits_len > COMMITS_LEN_MAX {
             self.unit.extend(pieces_of(&unit).into_iter().map(Frame::Piece));
         } else {
@@ -255,7 +257,7 @@ impl Session {
         if self.sender.drained_at == Some(change) {
             return Ok(None);
         }
-        let outgoing = store.next_commits(&self.sender.sent, self.config.unit_len)?;
+        let outgoing = self.next_outgoing(store)?;
         // Nothing, and yet more: what goes next cannot be read until it is healed.
         self.sender.is_drained = outgoing.commits.is_empty() && !outgoing.more;
         self.sender.drained_at = self.sender.is_drained.then_some(change);
@@ -263,6 +265,17 @@ impl Session {
             self.sender.launch(outgoing, self.peer.takes_pieces())?;
         }
         Ok(self.sender.next_of_unit())
+    }
+
+    /// A unit that the peer can take: an older one takes no strands, and hears of what needs one with the Handle that covers it.
+    fn next_outgoing(&mut self, store: &mut impl Store) -> Result<Outgoing, Error> {
+        loop {
+            let outgoing = store.next_commits(&self.sender.sent, self.config.unit_len)?;
+            if outgoing.strands.is_empty() || self.peer.takes_strands() {
+                return Ok(outgoing);
+            }
+            self.sender.sent.extend(outgoing.strands.iter().map(|strand| (strand.writer(), u64::MAX)));
+        }
     }
 
     /// Our base, once for each version that is newer than the peer's, and once for each ring.

@@ -62,7 +62,7 @@ pub(crate) fn commits() -> Commits {
     model.flush();
     let outgoing = model.next_commits(&Default::default(), 1 << 20).expect("a model that works");
     let seals = vec![Seal::sign(&device(1), SPACE, writer_of(1), 2, outgoing.commits[1].id())];
-    Commits { commits: outgoing.commits, blobs: vec![vec![8; 5]], seals }
+    Commits { commits: outgoing.commits, blobs: vec![vec![8; 5]], seals, strands: Vec::new() }
 }
 
 fn greetings(handle: &Handle) -> Vec<Frame> {

@@ -183,7 +183,8 @@ pub(super) fn changed(true_one: &Commit) -> Option<Commit> {
 pub(super) fn unit(commits: Vec<Commit>, blobs: Vec<Vec<u8>>, key: &DeviceKey) -> Frame {
     let last = commits.last().expect("there is one");
     let seals = vec![Seal::sign(key, last.header().space, last.dot().writer, last.dot().seq, last.id())];
-    Frame::Commits(Commits { commits: commits.into_iter().map(Into::into).collect(), blobs, seals })
+    let commits = commits.into_iter().map(Into::into).collect();
+    Frame::Commits(Commits { commits, blobs, seals, strands: Vec::new() })
 }
 
 fn open(header: &mut Header) -> &mut Open {
