@@ -5,7 +5,7 @@ use std::sync::Arc;
 use btree::{Hash, Kind};
 use crdt::{
     CommitId, DeviceKey, Dot, Genesis, Handle, Hlc, Op, Payload, Proposal, Read, RingRecord, Seal, SpaceId,
-    Time, Tip, Wish, WriterId,
+    Strand, Time, Tip, Wish, WriterId,
 };
 use sync::frame::{
     Ack, Beat, BlobData, BlobWant, Bye, Commits, Cover, CoverRow, Data, Decided, ForkFrame, HandleFrame,
@@ -65,6 +65,14 @@ pub(crate) fn commits() -> Commits {
     Commits { commits: outgoing.commits, blobs: vec![vec![8; 5]], seals, strands: Vec::new() }
 }
 
+/// The first of two commits that were sealed together.
+fn commits_with_a_strand() -> Commits {
+    let Commits { commits, seals, .. } = commits();
+    let headers = commits.iter().map(|commit| commit.header().clone()).collect();
+    let strands = vec![Strand { headers, seal: seals[0].clone() }];
+    Commits { commits: commits[..1].to_vec(), blobs: Vec::new(), seals: Vec::new(), strands }
+}
+
 fn greetings(handle: &Handle) -> Vec<Frame> {
     let (writer, tip) = (writer_of(1), CommitId([0xcc; 32]));
     vec![
@@ -100,6 +108,7 @@ fn streams(handle: &Handle) -> Vec<Frame> {
     let home_commits: Vec<Arc<crdt::Commit>> = commits().commits[..1].to_vec();
     vec![
         Frame::Commits(commits()),
+        Frame::Commits(commits_with_a_strand()),
         Frame::Ack(Ack {
             stored: vec![(writer, 2)],
             complete: Vec::new(),

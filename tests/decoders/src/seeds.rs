@@ -1,5 +1,6 @@
 //! Inputs to begin with: real bytes of every kind, from the golden files and the recorded folders of `tests/compat`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crdt::view::counter::Total;
@@ -81,15 +82,18 @@ fn golden(path: &str) -> Vec<Vec<u8>> {
     lines.filter(|bytes| bytes.len() > HEADER_LEN && bytes.len() < 8 << 10).collect()
 }
 
-fn recorded() -> Vec<(String, Vec<u8>)> {
-    let text = |name| {
-        std::fs::read_to_string(Path::new(ROOT).join("tests/compat/1").join(name)).expect("a recorded folder")
-    };
+fn recorded(set: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(ROOT).join("tests/compat").join(set);
+    let text = |name| std::fs::read_to_string(folder.join(name)).expect("a recorded folder");
     ["home.txt", "device.txt"].iter().flat_map(|name| set::read_files(&text(name))).collect()
 }
 
 fn files(part: &str) -> Vec<Vec<u8>> {
-    recorded().into_iter().filter(|(name, _)| name.contains(part)).map(|(_, bytes)| bytes).collect()
+    files_of("1", part)
+}
+
+fn files_of(set: &str, part: &str) -> Vec<Vec<u8>> {
+    recorded(set).into_iter().filter(|(name, _)| name.contains(part)).map(|(_, bytes)| bytes).collect()
 }
 
 /// The part of a file of a log that is not zeros, or a beginning of it.
@@ -125,9 +129,17 @@ fn nodes() -> Vec<Vec<u8>> {
     nodes
 }
 
+/// Those of the first set, and of the fourth what came since.
 fn records() -> Vec<Vec<u8>> {
+    let mut records = records_of("1");
+    let known: BTreeSet<u8> = records.iter().map(|record| record[0]).collect();
+    records.extend(records_of("4").into_iter().filter(|record| !known.contains(&record[0])));
+    records
+}
+
+fn records_of(set: &str) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
-    for file in files("wal/").iter().chain(&files("archive/")) {
+    for file in files_of(set, "wal/").iter().chain(&files_of(set, "archive/")) {
         let mut at = 48;
         while let Some(header) = file.get(at..at + 30).filter(|header| header[4] != 0) {
             let len = u32::from_be_bytes(*header.first_chunk().expect("a header")) as usize;

@@ -10,21 +10,24 @@ use wal::Position;
 use super::set::{Event, Files, Step};
 use super::{Set, folders, restore};
 
-/// The kinds of frames in a conversation, each of which came whole.
-fn frames(steps: &[Step]) -> BTreeSet<u8> {
+/// The kinds of frames in a conversation, each of which came whole, and whether a unit of commits came with strands.
+fn frames(steps: &[Step]) -> (BTreeSet<u8>, bool) {
     let said = steps.iter().filter_map(|step| match &step.what {
         Event::Device(bytes) | Event::Home(bytes) => Some(bytes),
         Event::Batch => None,
     });
-    let mut kinds = BTreeSet::new();
+    let (mut kinds, mut has_strands) = (BTreeSet::new(), false);
     for mut bytes in said.map(Vec::as_slice) {
         while let Some((head, rest)) = bytes.split_first_chunk::<HEADER_LEN>() {
             let [len @ .., kind] = head;
             kinds.insert(*kind);
-            bytes = &rest[u32::from_be_bytes(*len) as usize..];
+            let (payload, next) = rest.split_at(u32::from_be_bytes(*len) as usize);
+            let frame = Frame::decode(*kind, payload).unwrap();
+            has_strands |= matches!(frame, Frame::Commits(unit) if !unit.strands.is_empty());
+            bytes = next;
         }
     }
-    kinds
+    (kinds, has_strands)
 }
 
 /// The kinds of records in a folder's log, those that are archived included.
@@ -53,7 +56,9 @@ fn missing(held: &BTreeSet<u8>, is_known: impl Fn(u8) -> bool) -> Vec<u8> {
 fn the_newest_set_holds_every_kind_of_frame_and_of_record() {
     let folder = folders().pop().expect("there is one");
     let set = Set::read(&folder);
-    let said = frames(&set.join).into_iter().chain(frames(&set.meeting)).collect();
+    let ((joining, _), (meeting, has_strands)) = (frames(&set.join), frames(&set.meeting));
+    assert!(has_strands, "no unit in {folder} has strands: record a set that has");
+    let said = joining.into_iter().chain(meeting).collect();
     let lacks = missing(&said, |number| Frame::len_max(number).is_some());
     assert!(lacks.is_empty(), "no conversation of {folder} has frames {lacks:?}: record a set that has");
     let logged = records(&set.home).into_iter().chain(records(&set.device)).collect();

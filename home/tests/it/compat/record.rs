@@ -13,7 +13,10 @@ use disk::{Disk, MemoryDisk};
 use home::{Admission, Decision, Founding, Home, HomeOptions, Invite, Members, RedbRegistry};
 use replica::{CreateOptions, Cut, HomeWrite, Limits, Origin, Replica, Retention, Transaction};
 use sync::frame::BlobWant;
-use sync::{ByeCode, Config, Frame, Joiner, Local, Role as Caller, Session, Store};
+use sync::{
+    Accepted, Adoption, ByeCode, Config, Frame, Incoming, Joiner, Local, Outgoing, Role as Caller, Session,
+    Store,
+};
 
 use super::set::{Event, Files, Step, hex, write_files, write_steps};
 use super::{DEVICE_INSTANCE, HOME_INSTANCE, SETS};
@@ -225,6 +228,34 @@ impl Recorder {
         self.meet(now.plus_ms(4), false);
     }
 
+    /// A guest hands the device two commits of each of its writers, sealed at the second, and is gone. The home has none of
+    /// them and ends the writers after the first: what is left has lost its seal.
+    fn lose_a_guest(&mut self, now: Time) {
+        let mut guest = Folder::create("guest", &self.ticket.genesis, Origin::Joined);
+        let join = request(&self.ticket, &guest.key);
+        let admission = self.home.admit_join(&mut self.owner.replica, now, &join, EXPORTER).unwrap();
+        assert_eq!(admission, Admission::Admitted);
+        self.hand_down(now);
+        guest.write(now, "guest");
+        guest.write(now.plus_ms(2), "guest again");
+        let Outgoing { commits, blobs, seals, strands, .. } =
+            guest.replica.next_commits(&BTreeMap::new(), 1 << 20).unwrap();
+        let unit = Incoming { commits, blobs, seals, strands };
+        assert_eq!(self.device.replica.accept(now, unit), Ok(Accepted::Stored));
+        self.device.replica.flush().unwrap();
+        self.cut(now, 1);
+        self.hand_down(now.plus_ms(4));
+        assert!(self.device.replica.tail().iter().all(|(_, seq, _)| *seq == 1), "no more than the first");
+    }
+
+    /// The next Handle, to the device alone, and unrecorded.
+    fn hand_down(&mut self, now: Time) {
+        self.home.batch(&mut self.owner.replica, now, &mut self.registry).unwrap().unwrap();
+        let offer = self.owner.replica.offer(self.device.replica.base().version);
+        let adoption = self.device.replica.adopt(now, offer).unwrap();
+        assert!(matches!(adoption, Adoption::Adopted), "it computes it");
+    }
+
     /// Ends every writer whose commits the device still has above the base, so many before its last.
     fn cut(&mut self, now: Time, off: u64) {
         let row = |(writer, seq, tip): (WriterId, u64, CommitId)| {
@@ -386,6 +417,7 @@ fn record_a_set() {
     write("ticket.txt", format!("{}\n", recorder.ticket));
     write("join.txt", write_steps(&std::mem::take(&mut recorder.steps)));
     recorder.be_cut(met.plus_ms(50));
+    recorder.lose_a_guest(met.plus_ms(60));
     recorder.steps.clear();
     recorder.device.write(met.plus_ms(100), "device");
     recorder.device.write_policies(met.plus_ms(101), "device");

@@ -1,5 +1,8 @@
 //! The conversations: who calls, what is sent, who hangs up.
 
+use std::sync::Arc;
+
+use crdt::Commit;
 use sync::{Frame, Local, Role, Session};
 
 use super::World;
@@ -11,7 +14,7 @@ use crate::link::Connection;
 use crate::malice::Speech;
 use crate::pipe::Pipe;
 use crate::promise::classes::{self, News};
-use crate::promise::{Verdict, loss};
+use crate::promise::{Verdict, breach, loss};
 
 /// A call that nobody takes is over after this long.
 const CALL_MS: u64 = 1_000;
@@ -108,6 +111,17 @@ impl World {
         Ok(())
     }
 
+    /// What has left its author is in the book, should the power go before its log is read.
+    fn record_left(&mut self, machine: usize, space: usize, left: Vec<Arc<Commit>>) -> Verdict {
+        let (device, book) = (self.machines[machine].key.id(), &mut self.spaces[space].book);
+        let own = left.into_iter().filter(|commit| commit.dot().writer.device() == device);
+        for commit in own {
+            book.record(Arc::unwrap_or_clone(commit)).map_err(|what| breach("I6", what))?;
+        }
+        book.understand();
+        Ok(())
+    }
+
     fn transmit_over(&mut self, machine: usize, id: u64, end: usize) -> Verdict {
         let space = self.connections[&id].space;
         if self.machines[machine].replica(space).is_none() {
@@ -120,7 +134,7 @@ impl World {
         let copy = it.copies.get_mut(&space).expect("it has the space");
         let replica = copy.replica.as_mut().expect("it runs");
         let place = Place { connection: id, space, peer: connection.ends[1 - end] };
-        let mut lies = Vec::new();
+        let (mut lies, mut left) = (Vec::new(), Vec::new());
         while connection.pipes[1 - end].has_room() {
             let Some(bytes) = connection.sessions[end].poll_transmit(now, replica) else { break };
             connection.sent_frames[end] += 1;
@@ -130,6 +144,7 @@ impl World {
                 Some(Frame::Commits(commits)) => {
                     classes::sent(&name, book, &commits.commits)?;
                     line.sends(&name, book, machine, replica, &commits.commits)?;
+                    left.extend(commits.commits);
                 }
                 Some(Frame::Nack(_) | Frame::Fork(_)) => line.end(),
                 Some(Frame::BlobData(_)) => line.begins(book, machine, replica),
@@ -168,6 +183,7 @@ impl World {
             }
         }
         self.compare(machine, space, &before)?;
+        self.record_left(machine, space, left)?;
         let Some(connection) = self.connections.get(&id) else { return Ok(()) };
         if connection.sessions[end].is_closed() {
             let reason = match connection.sessions[end].end() {
