@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use btree::{Fresh, Hash, Kind, Node, Nodes, Salt, Value, empty_root};
-use crdt::{Class, CommitId, DeviceId, RingRecord, Seal, WriterId};
+use crdt::{Class, CommitId, DeviceId, Header, RingRecord, Seal, Strand, WriterId};
 use disk::{MemoryDisk, Random};
 use replica::Replica;
 use sync::frame::{
@@ -119,6 +119,15 @@ impl Liar {
                 forged.last()?;
             }
             Lie::ReplayedSeals if !self.seals.is_empty() => commits.seals.clone_from(&self.seals),
+            Lie::FalseStrand => {
+                let at = commits.seals.iter().position(|seal| seal.writer.device() != own)?;
+                let writer = commits.seals.remove(at).writer;
+                let of_it = commits.commits.iter().filter(|commit| commit.dot().writer == writer);
+                let last = of_it.last()?.header().clone();
+                let next = Header { seq: last.seq + 1, prev: last.id(), open: None, ..last.clone() };
+                let seal = Seal::sign(&self.key, self.space, writer, next.seq, next.id());
+                commits.strands.push(Strand { headers: vec![last, next], seal });
+            }
             Lie::Reversed if commits.commits.len() > 1 => commits.commits.reverse(),
             Lie::Headless if commits.commits.len() > 1 => drop(commits.commits.remove(0)),
             Lie::ChangedCommit => {

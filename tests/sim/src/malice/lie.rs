@@ -214,6 +214,8 @@ lies! {
     OmittedKey: Data => MayClose(&[Forged]);
     /// M70: an answer leaves out some of the nodes that were asked for.
     OmittedNodes: Data => GoesOn;
+    /// M71: a strand in the place of a seal, to a commit that the liar made up and sealed.
+    FalseStrand: Commits => GoesOn;
 }
 
 impl Lie {
