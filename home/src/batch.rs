@@ -192,12 +192,10 @@ impl Home {
         handle: Handle,
     ) -> Result<Handle, Error> {
         replica.flush()?;
-        let offer = Offer {
-            handle: handle.clone(),
-            ring: Vec::new(),
-            vector_changes: None,
-            home_commits: Vec::new(),
-        };
+        // Nodes of one that was made here may be gone, and nobody could send them; what it covers is in the log.
+        let vector_changes = replica.covered_by_own(&handle)?;
+        let offer =
+            Offer { handle: handle.clone(), ring: Vec::new(), vector_changes, home_commits: Vec::new() };
         match replica.adopt(now, offer)? {
             Adoption::Adopted | Adoption::Stale => {
                 self.cadence.made(now, self.outstanding(replica));

@@ -175,11 +175,14 @@ impl<D: Disk> Replica<D> {
         covered: &mut Covered,
     ) -> Result<bool, Error> {
         let folded = self.pending.tip(writer)?.unwrap_or(Tip::START);
+        let mut last = folded;
         for seq in from..=tip.seq.min(folded.seq) {
             let Some(place) = self.tail.home(&Dot::new(*writer, seq)) else { return Ok(false) };
-            covered.own_home.push(self.read_commit(place)?);
+            let commit = self.read_commit(place)?;
+            // The home may have gone on since it signed.
+            last = commit.tip();
+            covered.own_home.push(commit);
         }
-        let mut last = folded;
         for commit in offer.home_commits.iter().filter(|commit| commit.header().writer == *writer) {
             if commit.header().seq == last.seq + 1 && last.seq < tip.seq {
                 commit.check()?;

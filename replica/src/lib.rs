@@ -44,6 +44,7 @@ mod options;
 mod outbox;
 mod overlay;
 mod past;
+mod prefix;
 mod rebuild;
 mod record;
 mod recovery;
