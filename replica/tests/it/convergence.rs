@@ -319,6 +319,25 @@ fn a_unit_that_has_to_go_whole_takes_nothing_less_urgent_with_it() {
     }
 }
 
+#[test]
+fn what_ends_what_was_begun_goes_by_urgency_too() {
+    let space = Space::new(2);
+    let mut replicas: Vec<Local> = (0..2).map(|n| space.create(n, &MemoryDisk::new(n as u64))).collect();
+    let [author, relay] = replicas.get_disjoint_mut([0, 1]).unwrap();
+    // The critical commit begins the bulk writer, and what ends that begins the normal one.
+    write(author, Class::Bulk, "both");
+    write(author, Class::Critical, "both");
+    write(author, Class::Normal, "needed");
+    write(author, Class::Bulk, "end");
+    (0..9).for_each(|n| write(author, Class::Normal, &format!("rest{n}")));
+    deliver_tail(NOW, author, relay);
+    (0..300).for_each(|n| write(relay, Class::Normal, &format!("normal{n}")));
+    let commits = relay.next_commits(&Default::default(), 1 << 20).unwrap().commits;
+    let classes: Vec<Class> = commits.iter().filter_map(|commit| commit.dot().writer.class()).collect();
+    let others = [vec![Class::Bulk, Class::Critical], vec![Class::Normal; 10], vec![Class::Bulk]].concat();
+    assert_eq!(classes[..others.len()], others, "of {} commits", classes.len());
+}
+
 /// Each unit of all that a replica holds: how many commits, and whether its own and of which class.
 fn units(replica: &mut Local) -> Vec<(usize, BTreeSet<(bool, Class)>)> {
     let (mut has, mut units) = (BTreeMap::new(), Vec::new());
