@@ -15,6 +15,7 @@ use crate::api::Problem;
 use crate::clock;
 use crate::daemon::Daemon;
 use crate::endpoint::Connection;
+use crate::leave;
 use crate::membership::Membership;
 use crate::peer::refuse;
 use crate::peers::dial_any;
@@ -74,6 +75,10 @@ async fn join_again(
 ) -> Result<Arc<Space>, Problem> {
     let deadline = tokio::time::Instant::now() + timeout;
     let addresses = ticket.addresses.clone();
+    // The home may let it in and the answer be lost: to leave after that is another wish than the one that it may have done.
+    if let Membership::Leaving(_) = space.membership() {
+        space.set_membership(Membership::Leaving(leave::fresh_id())).await?;
+    }
     let asked = tokio::time::timeout_at(deadline, ask(daemon, ticket));
     let joined = asked.await.map_err(|_| unreachable("no answer in time"))??;
     space.set_membership(Membership::Member).await?;

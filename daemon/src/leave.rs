@@ -36,7 +36,7 @@ pub(crate) async fn leave(
             return Ok(());
         }
         Membership::Leaving(id) => id,
-        Membership::Member => clock::seed()[..16].try_into().expect("sixteen of 32 bytes"),
+        Membership::Member => fresh_id(),
     };
     let home = match space.seat.home() {
         Some(home) if home == me => return Err(Error::Home(home::Error::OwnHome).into()),
@@ -73,6 +73,11 @@ pub(crate) async fn leave(
             Err(problem)
         }
     }
+}
+
+/// The id of a proposal that nobody has made yet.
+pub(crate) fn fresh_id() -> [u8; 16] {
+    clock::seed()[..16].try_into().expect("sixteen of 32 bytes")
 }
 
 /// What holds after an attempt that failed.

@@ -12,6 +12,7 @@ use tokio::net::UnixStream;
 use super::*;
 use crate::config;
 use crate::identity::Identity;
+use crate::membership::Membership;
 use crate::scratch::Scratch;
 
 /// A daemon in this process, asked through its socket.
@@ -242,4 +243,35 @@ async fn a_device_without_a_grant_gets_nothing() {
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(text.contains(r#""type":"ticket-spent""#), "{text}");
     assert_eq!(stranger.json("GET", "/v1/spaces", "").await, serde_json::json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_without_hearing_of_it_can_leave_again() {
+    let (mut home, truck) = (Node::new("left-home").await, Node::new("left-truck").await);
+    home.json("POST", "/v1/spaces", r#"{"name":"fleet"}"#).await;
+    let invited = home.json("POST", "/v1/spaces/fleet/invite", r#"{"uses":3}"#).await;
+    let join = serde_json::json!({ "ticket": invited["ticket"], "name": "fleet" }).to_string();
+    truck.json("POST", "/v1/join", &join).await;
+    let space = truck.daemon().spaces.find("fleet").unwrap();
+    // The home takes it out, and the answer is lost.
+    let asked = Membership::Leaving([7; 16]);
+    space.set_membership(asked).await.unwrap();
+    assert_eq!(truck.json("POST", "/v1/spaces/fleet/leave", "").await["membership"], "left");
+    space.set_membership(asked).await.unwrap();
+    // It asks to come back, and whether the home heard of it nobody knows.
+    home.stop().await;
+    let in_vain = serde_json::json!({ "ticket": invited["ticket"], "timeout": "200ms" }).to_string();
+    assert_eq!(truck.ask("POST", "/v1/join", &in_vain).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    let since = space.membership();
+    assert!(matches!(since, Membership::Leaving(_)) && since != asked, "{since:?}");
+    // It had: the home lists it, and takes it out once more.
+    home.start().await;
+    let invited = home.json("POST", "/v1/spaces/fleet/invite", "").await;
+    let join = serde_json::json!({ "ticket": invited["ticket"] }).to_string();
+    truck.json("POST", "/v1/join", &join).await;
+    space.set_membership(since).await.unwrap();
+    let members = async || home.json("GET", "/v1/spaces/fleet", "").await["members"].as_array().map(Vec::len);
+    assert_eq!(members().await, Some(2));
+    assert_eq!(truck.json("POST", "/v1/spaces/fleet/leave", "").await["membership"], "left");
+    assert_eq!(members().await, Some(1));
 }
