@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use crdt::{Class, Commit, Dot, WriterId};
+use crdt::{Class, Commit, CommitId, Dot, WriterId};
 use disk::Disk;
 use planted::Bug;
 use wal::Position;
@@ -33,6 +33,8 @@ pub(crate) struct Lacking<'a, D: Disk> {
     /// How far the peer will have each writer that lacks something, with what was taken. All that is visible of the others,
     /// it has.
     sent: BTreeMap<WriterId, u64>,
+    /// The last commits to send; none: all that is visible.
+    tips: Option<BTreeMap<WriterId, (u64, CommitId)>>,
     order: Order,
     /// The next commit of each writer, with its class where that counts. An entry is stale once that commit was dragged
     /// along by another.
@@ -50,6 +52,7 @@ impl<'a, D: Disk> Lacking<'a, D> {
         let mut lacking = Self {
             replica,
             sent: BTreeMap::new(),
+            tips: None,
             order,
             queue: BinaryHeap::new(),
             path: Vec::new(),
@@ -68,6 +71,11 @@ impl<'a, D: Disk> Lacking<'a, D> {
             }
         }
         lacking
+    }
+
+    /// Nothing beyond these, which need nothing that is.
+    pub(crate) fn up_to(self, tips: BTreeMap<WriterId, (u64, CommitId)>) -> Self {
+        Self { tips: Some(tips), ..self }
     }
 
     /// The next commit, and where it lies.
@@ -149,6 +157,8 @@ impl<'a, D: Disk> Lacking<'a, D> {
         let (visible, _) = tail.visible()?;
         // What lost its seal to a drop goes no further than its author brings it.
         let last = if self.replica.is_own(writer) { visible } else { visible.min(tail.sealed()) };
+        let tip = self.tips.as_ref().map(|tips| tips.get(writer).map_or(0, |(seq, _)| *seq));
+        let last = tip.map_or(last, |tip| tip.min(last));
         if seq <= last { tail.place(seq).map(|place| (seq, place)) } else { None }
     }
 

@@ -79,7 +79,11 @@ impl<D: Disk> Replica<D> {
         len_max: usize,
     ) -> Result<Outgoing, Error> {
         let mut unit = Unit::default();
-        match self.fill(&mut unit, Lacking::new(self, peer, order), order, len_max) {
+        let filled = self.fill(&mut unit, Lacking::new(self, peer, order), order, len_max);
+        if let Some(mark) = unit.sealed.take_if(|_| order == Order::Sealing) {
+            unit = self.most_urgent_first(mark, peer)?;
+        }
+        match filled {
             Ok(more) => self.finish(unit, more),
             // What comes before it goes, and the rest once peers have healed it.
             Err(error) if error.is_damage() => {
@@ -88,6 +92,18 @@ impl<D: Disk> Replica<D> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// All that a seal was reached with, in the order in which it would go if nothing else were lacking.
+    fn most_urgent_first(&self, mark: Mark, peer: &BTreeMap<WriterId, u64>) -> Result<Unit, Error> {
+        // Which commits go together was found out by adding them; some that are urgent were needed last.
+        let mut unit = Unit::default();
+        let mut lacking = Lacking::new(self, peer, Order::Urgency).up_to(mark.tips);
+        while lacking.peek()?.is_some() {
+            let (commit, place) = lacking.take().expect("it was there a moment ago");
+            self.add(&mut unit, commit, place)?;
+        }
+        Ok(unit)
     }
 
     /// Whether more is lacking than the unit took.

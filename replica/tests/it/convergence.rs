@@ -338,6 +338,21 @@ fn what_ends_what_was_begun_goes_by_urgency_too() {
     assert_eq!(classes[..others.len()], others, "of {} commits", classes.len());
 }
 
+#[test]
+fn a_unit_that_has_to_go_whole_has_the_most_urgent_first() {
+    let space = Space::new(2);
+    let mut replicas: Vec<Local> = (0..2).map(|n| space.create(n, &MemoryDisk::new(n as u64))).collect();
+    let [author, relay] = replicas.get_disjoint_mut([0, 1]).unwrap();
+    // The last bulk commit, with which the first is sealed, needs one that is normal, and that is sealed with another.
+    [Class::Bulk, Class::Critical].map(|class| write(author, class, "both"));
+    (0..100).for_each(|n| write(author, Class::Bulk, &format!("bulk{n}")));
+    [Class::Normal, Class::Bulk, Class::Normal].map(|class| write(author, class, "all"));
+    deliver_tail(NOW, author, relay);
+    (0..160).for_each(|n| write(relay, Class::Normal, &format!("normal{n}")));
+    let mut first = |of: &mut Local| of.next_commits(&BTreeMap::new(), 1 << 20).unwrap().commits;
+    assert_eq!(first(relay), first(author));
+}
+
 /// Each unit of all that a replica holds: how many commits, and whether its own and of which class.
 fn units(replica: &mut Local) -> Vec<(usize, BTreeSet<(bool, Class)>)> {
     let (mut has, mut units) = (BTreeMap::new(), Vec::new());

@@ -2,7 +2,10 @@
 
 use btree::{Hash, Kind};
 use crdt::Time;
-use sync::frame::{BlobData, Data, HASHES_MAX, HEADER_LEN, Hello, PIECE_LEN_MAX, Piece, UNIT_LEN_MAX, Want};
+use sync::frame::{
+    BlobData, Cover, CoverRow, Data, HASHES_MAX, HEADER_LEN, Hello, PIECE_LEN_MAX, Piece, UNIT_LEN_MAX, Want,
+    Yours,
+};
 use sync::{ByeCode, Config, Error, Frame, Reception, Role, Session};
 
 use crate::model::{Model, SPACE, device};
@@ -47,6 +50,36 @@ fn greeting() -> Vec<Frame> {
 
 fn after_greeting(frames: impl IntoIterator<Item = Frame>) -> Vec<Frame> {
     greeting().into_iter().chain(frames).collect()
+}
+
+/// What a session has to say to a peer with these abilities, where all that it could send needs strands.
+fn said_of_strands(features: u64) -> Vec<Frame> {
+    let mut model = Model::new(1);
+    model.write("one");
+    model.flush();
+    model.is_bereft = true;
+    let mut session = Session::new(Role::Listener, local(1, 2), NOW, Config::default());
+    let rows = vec![CoverRow { writer: model.writer, seq: 0, tip: None, yours: Yours::Unknown }];
+    let opening = greeting().pop().expect("an Open");
+    let mut reader = sync::FrameReader::new();
+    for frame in
+        [Frame::Hello(Hello { features, ..hello() }), opening, Frame::Cover(Cover { rows, more: false })]
+    {
+        session.handle_bytes(NOW, &frame.encode(), &mut model).expect("a good beginning");
+        while let Some(bytes) = session.poll_transmit(NOW, &mut model) {
+            reader.feed(&bytes);
+        }
+    }
+    assert!(!session.is_closed());
+    std::iter::from_fn(|| reader.pop().expect("own bytes")).collect()
+}
+
+#[test]
+fn a_strand_goes_to_whoever_takes_strands_and_to_nobody_else() {
+    let has_strand = |frame: &Frame| matches!(frame, Frame::Commits(unit) if !unit.strands.is_empty());
+    assert!(said_of_strands(15).iter().any(has_strand));
+    let older = said_of_strands(7);
+    assert!(older.iter().all(|frame| !matches!(frame, Frame::Commits(_))), "{older:?}");
 }
 
 #[test]

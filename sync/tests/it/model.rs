@@ -54,6 +54,8 @@ pub(crate) struct Model {
     pub(crate) lost: BTreeSet<NodeId>,
     /// The newest record of its ring.
     pub(crate) ring_n: u64,
+    /// What it has to send lost its seals to a drop.
+    pub(crate) is_bereft: bool,
 }
 
 pub(crate) fn device(seed: u8) -> DeviceKey {
@@ -89,6 +91,7 @@ impl Model {
             has_archive: false,
             lost: BTreeSet::new(),
             ring_n: 0,
+            is_bereft: false,
         };
         model.keep_nodes();
         model
@@ -407,6 +410,11 @@ impl Store for Model {
         }
         let seal = |(writer, (seq, tip))| Seal { space: SPACE, writer, seq, tip, signature: [1; 64] };
         outgoing.seals = tips.into_iter().map(seal).collect();
+        if self.is_bereft {
+            let header = |seq: u64| outgoing.commits[seq as usize - 1].header().clone();
+            let strand = |seal: Seal| Strand { headers: vec![header(seal.seq)], seal };
+            outgoing.strands = outgoing.seals.drain(..).map(strand).collect();
+        }
         Ok(outgoing)
     }
 
