@@ -180,7 +180,7 @@ pub(crate) fn taken_back(first: &Commit, incoming: &Incoming) -> Option<TakenBac
     let open = first.header().open.as_ref().filter(|open| open.reissues.is_some())?;
     let writer = first.dot().writer;
     let of_it = || incoming.commits.iter().filter(|commit| commit.dot().writer == writer);
-    let vouch = vouch::find(incoming, &writer, &of_it().last()?.tip())?;
+    let vouch = vouch::find(incoming, &writer, &of_it().next_back()?.tip())?;
     let headers = of_it().map(|commit| commit.header().clone()).collect();
     TakenBack::find(open.device_key, vouch.extend(headers))
 }

@@ -96,9 +96,9 @@ impl<'a, D: Disk> Lacking<'a, D> {
         Some((commit, place))
     }
 
-    /// Unless something as urgent waits for what was taken, the next of this writer is next.
+    /// Unless something waits for what was taken, the next of this writer is next.
     pub(crate) fn prefer(&mut self, writer: &WriterId) {
-        if self.waiting.keys().all(|waiting| writer.class() < waiting.writer.class()) {
+        if self.waiting.is_empty() {
             self.path.extend(self.next_of(writer).map(|(seq, _)| Dot::new(*writer, seq)));
         }
     }

@@ -36,6 +36,15 @@ impl Vouch {
             }
         }
     }
+
+    /// Whether the device with this key said it of a writer in this space.
+    pub(crate) fn check(&self, space: SpaceId, public: &[u8; 32]) -> Result<(), crdt::Error> {
+        match self {
+            Vouch::Seal(seal) if seal.space != space => Err(crdt::Error::BadSignature { what: "seal" }),
+            Vouch::Seal(seal) => seal.verify(public),
+            Vouch::Strand(strand) => strand.check(space, public),
+        }
+    }
 }
 
 /// What of a received unit vouches for one commit.
@@ -47,19 +56,8 @@ pub(crate) fn find(incoming: &Incoming, writer: &WriterId, tip: &Tip) -> Option<
 }
 
 /// Whether a strand leads from this commit.
-pub(crate) fn starts_at(strand: &Strand, writer: &WriterId, tip: &Tip) -> bool {
+fn starts_at(strand: &Strand, writer: &WriterId, tip: &Tip) -> bool {
     (strand.writer(), strand.first()) == (*writer, tip.seq) && strand.id(tip.seq) == Some(tip.id)
-}
-
-impl Vouch {
-    /// Whether the device with this key said it of a writer in this space.
-    pub(crate) fn check(&self, space: SpaceId, public: &[u8; 32]) -> Result<(), crdt::Error> {
-        match self {
-            Vouch::Seal(seal) if seal.space != space => Err(crdt::Error::BadSignature { what: "seal" }),
-            Vouch::Seal(seal) => seal.verify(public),
-            Vouch::Strand(strand) => strand.check(space, public),
-        }
-    }
 }
 
 impl<D: Disk> Replica<D> {

@@ -327,6 +327,7 @@ fn what_ends_what_was_begun_goes_by_urgency_too() {
     // The critical commit begins the bulk writer, and what ends that begins the normal one.
     write(author, Class::Bulk, "both");
     write(author, Class::Critical, "both");
+    write(author, Class::Bulk, "between");
     write(author, Class::Normal, "needed");
     write(author, Class::Bulk, "end");
     (0..9).for_each(|n| write(author, Class::Normal, &format!("rest{n}")));
@@ -334,23 +335,8 @@ fn what_ends_what_was_begun_goes_by_urgency_too() {
     (0..300).for_each(|n| write(relay, Class::Normal, &format!("normal{n}")));
     let commits = relay.next_commits(&Default::default(), 1 << 20).unwrap().commits;
     let classes: Vec<Class> = commits.iter().filter_map(|commit| commit.dot().writer.class()).collect();
-    let others = [vec![Class::Bulk, Class::Critical], vec![Class::Normal; 10], vec![Class::Bulk]].concat();
+    let others = [vec![Class::Bulk, Class::Critical], vec![Class::Normal; 10], vec![Class::Bulk; 2]].concat();
     assert_eq!(classes[..others.len()], others, "of {} commits", classes.len());
-}
-
-#[test]
-fn a_unit_that_has_to_go_whole_has_the_most_urgent_first() {
-    let space = Space::new(2);
-    let mut replicas: Vec<Local> = (0..2).map(|n| space.create(n, &MemoryDisk::new(n as u64))).collect();
-    let [author, relay] = replicas.get_disjoint_mut([0, 1]).unwrap();
-    // The last bulk commit, with which the first is sealed, needs one that is normal, and that is sealed with another.
-    [Class::Bulk, Class::Critical].map(|class| write(author, class, "both"));
-    (0..100).for_each(|n| write(author, Class::Bulk, &format!("bulk{n}")));
-    [Class::Normal, Class::Bulk, Class::Normal].map(|class| write(author, class, "all"));
-    deliver_tail(NOW, author, relay);
-    (0..160).for_each(|n| write(relay, Class::Normal, &format!("normal{n}")));
-    let mut first = |of: &mut Local| of.next_commits(&BTreeMap::new(), 1 << 20).unwrap().commits;
-    assert_eq!(first(relay), first(author));
 }
 
 /// Each unit of all that a replica holds: how many commits, and whether its own and of which class.

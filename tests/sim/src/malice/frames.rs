@@ -122,8 +122,8 @@ impl Liar {
             Lie::FalseStrand => {
                 let at = commits.seals.iter().position(|seal| seal.writer.device() != own)?;
                 let writer = commits.seals.remove(at).writer;
-                let of_it = commits.commits.iter().filter(|commit| commit.dot().writer == writer);
-                let last = of_it.last()?.header().clone();
+                let last = commits.commits.iter().rfind(|commit| commit.dot().writer == writer)?;
+                let last = last.header().clone();
                 let next = Header { seq: last.seq + 1, prev: last.id(), open: None, ..last.clone() };
                 let seal = Seal::sign(&self.key, self.space, writer, next.seq, next.id());
                 commits.strands.push(Strand { headers: vec![last, next], seal });
