@@ -6,6 +6,7 @@ use sync::Store;
 
 use super::{Verdict, breach};
 use crate::book::Book;
+use crate::machine::chain;
 
 /// Notes what a replica says is anchored.
 pub fn note(book: &mut Book, replica: &Replica<MemoryDisk>) {
@@ -19,8 +20,16 @@ pub fn note(book: &mut Book, replica: &Replica<MemoryDisk>) {
 
 /// The home, which has just made a Handle, covers all of it.
 pub fn check(book: &Book, name: &str, home: &Replica<MemoryDisk>) -> Verdict {
+    let base = home.snapshot_of_base();
     for (writer, seq) in &book.anchored {
-        let covered = home.anchored(writer);
+        let covered = match base.tip(writer) {
+            Ok(tip) => tip.map_or(0, |tip| tip.seq),
+            // Its row is damaged here, and the Handle names the node that it is in: who heals it shows what is there.
+            Err(error) if replica::is_damage(&error) => continue,
+            Err(error) => {
+                return Err(breach("I10", format!("{name} cannot read its vector: {}", chain(&error))));
+            }
+        };
         if covered < *seq {
             let version = home.base().version;
             return Err(breach(
