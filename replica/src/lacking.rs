@@ -155,7 +155,7 @@ impl<'a, D: Disk> Lacking<'a, D> {
         let seq = self.sent.get(writer)?.checked_add(1)?;
         let tail = self.replica.tail.writer(writer)?;
         let (visible, _) = tail.visible()?;
-        // What lost its seal to a drop goes no further than its author brings it.
+        // What nothing vouches for goes no further than its author brings it.
         let last = if self.replica.is_own(writer) { visible } else { visible.min(tail.sealed()) };
         let tip = self.tips.as_ref().map(|tips| tips.get(writer).map_or(0, |(seq, _)| *seq));
         let last = tip.map_or(last, |tip| tip.min(last));
