@@ -1,13 +1,15 @@
 //! What is kept of a writer whose seal went with what was dropped: a strand vouches for it, and others hand it on.
 
 use crdt::{WriterId, system};
-use disk::MemoryDisk;
+use disk::{Fault, Faults, MemoryDisk};
 use replica::{Grant, HomeWrite, READ, WRITE};
 use sync::{Accepted, Incoming, NackCode, Store};
 
-use crate::space::{Local, NOW, Space, deliver, deliver_handle, deliver_tail, get, received, roots, set};
+use crate::space::{
+    Local, NOW, Space, deliver, deliver_handle, deliver_tail, get, received, roots, set, try_deliver_handle,
+};
 
-/// A home, and a relay that holds two commits of an author who is gone, and held a third, which needed what the home cut.
+/// A home, and a relay that holds three commits of an author who is gone; the last needs what the home cuts.
 struct Bereft {
     space: Space,
     home: Local,
@@ -16,9 +18,10 @@ struct Bereft {
     author: WriterId,
 }
 
-fn bereft() -> Bereft {
+/// The relay has not heard of the cut.
+fn unheard(seed: u64) -> Bereft {
     let space = Space::new(5);
-    let disk = MemoryDisk::new(3);
+    let disk = MemoryDisk::new(seed);
     let mut home = space.create(0, &MemoryDisk::new(1));
     let (mut cut, mut author) = (space.create(1, &MemoryDisk::new(2)), space.create(2, &MemoryDisk::new(4)));
     let mut relay = space.create(3, &disk);
@@ -35,9 +38,15 @@ fn bereft() -> Bereft {
     let grant = Grant { public, capabilities: READ | WRITE, residency: vec![], since: 2 };
     let row = HomeWrite { coll: system::acl(), key: Grant::key(&device), value: Some(grant.encode()) };
     space.write(&mut home, vec![row]);
-    deliver_handle(NOW, &mut home, &mut relay);
-    assert_eq!(relay.seen(&author_of), 2, "the third needs what is cut");
     Bereft { space, home, relay, disk, author: author_of }
+}
+
+/// It has, and holds two.
+fn bereft() -> Bereft {
+    let mut bereft = unheard(3);
+    deliver_handle(NOW, &mut bereft.home, &mut bereft.relay);
+    assert_eq!(bereft.relay.seen(&bereft.author), 2, "the third needs what is cut");
+    bereft
 }
 
 fn unit(from: &mut Local) -> Incoming {
@@ -107,4 +116,33 @@ fn a_strand_that_leads_nowhere_vouches_for_nothing() {
     refused(&|sent| drop(sent.strands[0].headers.remove(0)));
     refused(&|sent| sent.strands[0].seal.signature[9] ^= 1);
     assert_eq!(home.accept(NOW, unit(&mut relay)), Ok(Accepted::Stored));
+}
+
+/// The relay hears of the cut while the `n`-th call to the disk goes wrong; `false` once there is no `n`-th call.
+fn survives(n: u64, fault: Fault, seed: u64) -> bool {
+    let what = format!("call {n}, {fault:?}");
+    let Bereft { space, mut home, mut relay, disk, author } = unheard(seed);
+    disk.set_faults(Faults::none().nth_call(n, fault));
+    let end = try_deliver_handle(&mut home, &mut relay);
+    let has_fired = disk.faults_fired() > 0;
+    disk.set_faults(Faults::none());
+    drop(relay);
+    if end.is_err() {
+        disk.crash();
+    }
+    let mut relay = space.open(3, &disk, 99);
+    deliver_handle(NOW, &mut home, &mut relay);
+    assert_eq!(relay.seen(&author), 2, "{what}");
+    assert_eq!(relay.verify().unwrap().problems, [""; 0], "{what}");
+    deliver_tail(NOW, &mut relay, &mut home);
+    assert_eq!(home.seen(&author), 2, "{what}");
+    has_fired
+}
+
+#[test]
+fn wherever_a_disk_fails_in_a_drop_what_is_left_of_others_goes_on_its_way() {
+    for fault in [Fault::PowerCut, Fault::Error, Fault::NoSpace] {
+        let calls = (0..).take_while(|n| survives(*n, fault, 7 + n)).count();
+        assert!(calls > 10, "{calls} calls, {fault:?}");
+    }
 }
