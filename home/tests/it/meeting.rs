@@ -4,7 +4,9 @@ use crdt::{Class, Descriptor, Policy, Time};
 
 use replica::{KeyRange, Order};
 
-use crate::world::{Link, NOW, Owner, assert_converged, meet, seed};
+use home::Admission;
+
+use crate::world::{Device, Link, NOW, Owner, assert_converged, meet, request, seed};
 
 #[test]
 fn what_was_written_offline_is_anchored_and_the_tails_are_empty() {
@@ -160,4 +162,38 @@ fn what_a_member_relays_for_another_is_anchored_like_its_own() {
     assert_eq!(a.losers("k"), Vec::<String>::new(), "it was written on sight of the other");
     assert_converged(&a, &owner.device);
     assert_converged(&b, &owner.device);
+}
+
+/// What was fetched from the home was all that an older Handle needed too, which somebody else had just offered: that came of
+/// it, and the home, which offers each of its Handles once, was heard of no more.
+#[test]
+fn an_older_handle_that_comes_of_a_fetch_does_not_end_it() {
+    let mut owner = Owner::found();
+    let mut old = owner.join("old");
+    let ticket = owner.invite(1);
+    let mut new = Device::stranger("new", &ticket.genesis);
+    assert_eq!(owner.ask(NOW, &request(&ticket, &new.key)), Admission::Admitted);
+    owner.device.put(NOW, "large", &"x".repeat(3_000));
+    while owner.batch(NOW).is_some() {}
+    meet(NOW, &mut old, &mut owner.device);
+    // The tree is as it was, and the vector is not.
+    owner.device.put(NOW, "gone", "1");
+    owner.device.remove(NOW, "gone");
+    while owner.batch(NOW).is_some() {}
+    assert!(owner.device.version() > old.version());
+
+    let (mut near, mut far) = (Link::new(NOW, &new, &owner.device), Link::new(NOW, &new, &old));
+    for (link, from) in [(&mut near, &mut owner.device), (&mut far, &mut old)] {
+        link.call(NOW, &mut new, from);
+        link.answer(NOW, &mut new, from);
+    }
+    // Both have offered; the home answers first, and is asked for the value.
+    near.call(NOW, &mut new, &mut owner.device);
+    far.call(NOW, &mut new, &mut old);
+    near.answer(NOW, &mut new, &mut owner.device);
+    far.answer(NOW, &mut new, &mut old);
+    near.run(NOW, &mut new, &mut owner.device);
+    assert_eq!(new.version(), old.version(), "of what came together this was whole first");
+    near.run(NOW.plus_ms(3_000), &mut new, &mut owner.device);
+    assert_converged(&new, &owner.device);
 }

@@ -100,6 +100,13 @@ impl Device {
         self.replica.flush().unwrap();
     }
 
+    pub(crate) fn remove(&mut self, now: Time, key: &str) {
+        let mut transaction = self.replica.begin();
+        transaction.delete(self.coll(), &crdt::key::plain(key.as_bytes())).unwrap();
+        self.replica.commit(now, transaction, Class::Normal).unwrap();
+        self.replica.flush().unwrap();
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<String> {
         let value = self.replica.snapshot().get(self.coll(), &crdt::key::plain(key.as_bytes())).unwrap();
         value.map(|value| String::from_utf8(value).unwrap())
@@ -253,6 +260,16 @@ impl Link {
             }
         }
         panic!("the two never fall silent");
+    }
+
+    /// Carries what the caller has to say now, and nothing back.
+    pub(crate) fn call(&mut self, now: Time, dialer: &mut Device, listener: &mut Device) {
+        carry(now, (&mut self.dialer, dialer), (&mut self.listener, listener));
+    }
+
+    /// Carries what the one that was called has to say now.
+    pub(crate) fn answer(&mut self, now: Time, dialer: &mut Device, listener: &mut Device) {
+        carry(now, (&mut self.listener, listener), (&mut self.dialer, dialer));
     }
 
     pub(crate) fn errors(&self, dialer: &Device, listener: &Device) -> Vec<String> {

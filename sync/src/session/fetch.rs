@@ -291,9 +291,10 @@ impl Session {
         }
         match store.store_nodes(now, nodes)? {
             Adoption::Fetch(more) => self.fetch.go_on(now, more),
-            // What was damaged, and nothing of what is being fetched.
-            Adoption::Stale if self.fetch.version > store.handle().version => {
+            // What was damaged, and nothing of what is being fetched; or what another peer offers, which is older.
+            Adoption::Adopted | Adoption::Stale if self.fetch.version > store.handle().version => {
                 self.fetch.go_on(now, Vec::new());
+                self.forget_anchored(store);
             }
             Adoption::Adopted | Adoption::Stale => self.handle_adopted(store),
         }
