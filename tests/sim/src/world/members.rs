@@ -218,7 +218,7 @@ impl World {
                 Ok(()) => copy.seated = as_of,
                 // The next one asks again.
                 Err(Error::Unavailable | Error::InDoubt { .. }) => {}
-                Err(error) => return self.fail(machine, &chain(&error)),
+                Err(error) => return self.endure(machine, space, &error),
             }
         }
         // Its folder was moved before the role came to it. Somebody who knows that nobody has more lets it act.
@@ -233,7 +233,8 @@ impl World {
             self.forget_after(space, version);
             match claimed {
                 Ok(()) => self.leave_space(machine, space),
-                Err(error) => return self.fail(machine, &chain(&error)),
+                // Whoever asked is told, and asks again once it is healed.
+                Err(error) => return self.endure(machine, space, &error),
             }
         }
         Ok(())

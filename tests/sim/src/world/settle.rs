@@ -207,7 +207,12 @@ impl World {
     }
 
     /// Something failed: the process ends, unless it met damage at rest, which peers mend.
-    fn endure(&mut self, machine: usize, space: usize, error: &(dyn std::error::Error + 'static)) -> Verdict {
+    pub(super) fn endure(
+        &mut self,
+        machine: usize,
+        space: usize,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Verdict {
         let is_stopped = self.machines[machine].replica(space).is_none_or(Replica::is_stopped);
         if !is_stopped && replica::is_damage(error) && self.is_excused(machine) {
             return Ok(());
