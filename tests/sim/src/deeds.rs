@@ -195,9 +195,14 @@ impl Deeds {
 
     /// Works out what the commits do that were asked for and recorded since.
     pub fn understand(&mut self, commits: &Commits) {
-        let (ready, waiting): (Vec<Request>, Vec<Request>) = std::mem::take(&mut self.requests)
-            .into_iter()
-            .partition(|asked| commits.contains_key(&asked.dot));
+        let requests = std::mem::take(&mut self.requests);
+        let unknown = requests.iter().map(|asked| asked.dot).filter(|dot| !commits.contains_key(dot));
+        let unknown: Vec<Dot> = unknown.collect();
+        // What it saw comes first: of what is flushed together some may leave, and be known, before the rest.
+        let is_ready = |asked: &Request| {
+            commits.contains_key(&asked.dot) && !unknown.iter().any(|dot| is_held(&asked.seen, dot))
+        };
+        let (ready, waiting): (Vec<Request>, Vec<Request>) = requests.into_iter().partition(is_ready);
         self.requests = waiting;
         for request in ready {
             let commit = &commits[&request.dot];
