@@ -43,9 +43,22 @@ impl<D: Disk> Replica<D> {
         if self.pending.base_tip(&claim.writer)?.is_some_and(|tip| tip.seq >= claim.seq) {
             return Ok(true);
         }
-        Ok(self.pending.proofs.iter().any(|(proof, known)| match &**known {
-            Evidence::TakenBack(known) => proof.writer == claim.writer && known.strand.writer() != *writer,
+        Ok(self.has_other(writer, &claim.writer))
+    }
+
+    /// Whether a writer is known that took back what another one of its device wrote, and it is not this one.
+    fn has_other(&self, writer: &WriterId, of: &WriterId) -> bool {
+        self.pending.proofs.iter().any(|(proof, known)| match &**known {
+            Evidence::TakenBack(known) => proof.writer == *of && known.strand.writer() != *writer,
             Evidence::Fork(_) => false,
-        }))
+        })
+    }
+
+    /// Whether this is a home that has let another writer take back the same: what this one took back beyond that counts, and
+    /// its proof may not take the place of the other's, or both would be let write it again.
+    pub(crate) fn is_decided(&self, evidence: &Evidence) -> bool {
+        let Evidence::TakenBack(taken_back) = evidence else { return false };
+        let of = evidence.claim().map(|claim| claim.writer);
+        self.is_home() && of.is_some_and(|of| self.has_other(&taken_back.strand.writer(), &of))
     }
 }

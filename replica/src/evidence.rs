@@ -37,6 +37,9 @@ impl<D: Disk> Replica<D> {
             // Nothing follows from it, true or not, and signatures are slow to verify.
             return Ok(());
         }
+        if self.is_decided(&evidence) {
+            return Ok(());
+        }
         let proof = evidence.check(self.space)?;
         match self.take_proof(now, proof, evidence.clone()) {
             // To end the session would keep away what mends it.

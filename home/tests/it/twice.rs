@@ -1,8 +1,10 @@
 //! A folder that was copied: both copies write again what was cut of them, and the home takes it once.
 
-use crdt::{Class, CommitId, WriterId, system};
+use crdt::{
+    Body, Class, Commit, CommitId, Evidence, Header, Hlc, Open, Seal, Strand, TakenBack, WriterId, system,
+};
 use replica::{Cut, HomeWrite, ItemKind};
-use sync::Store;
+use sync::{Accepted, Incoming, Store};
 
 use crate::world::{Device, NOW, Owner, assert_converged, meet};
 
@@ -57,4 +59,61 @@ fn take_back_twice(keys: &[(&str, Class)]) {
     assert_eq!(kinds, [vec![ItemKind::Reissued; keys.len()], vec![ItemKind::Orphaned; keys.len()]].concat());
     assert_converged(&owner.device, &a);
     assert_converged(&owner.device, &copy);
+}
+
+/// The proof of a copy that took back more goes ahead of what it wrote again: it may not take the place of what the home has
+/// decided, or both would be let write the rest again.
+#[test]
+fn a_copy_that_took_back_more_does_not_undo_what_is_decided() {
+    let mut owner = Owner::found();
+    let mut a = owner.join("a");
+    for key in ["k", "l"] {
+        a.put(NOW, key, "once");
+    }
+    let (writer, ..) = a.replica.tail()[0];
+    let cut = Cut { seq: 1, tip: CommitId::ZERO, reason: 0 };
+    let row = HomeWrite { coll: system::cut(), key: Cut::key(&writer), value: Some(cut.encode()) };
+    let home_key = owner.device.key.public();
+    owner.device.replica.home_commit(NOW, [9; 8], home_key, vec![row]).unwrap();
+    owner.batch(NOW).unwrap();
+    meet(NOW, &mut a, &mut owner.device);
+    let home = &mut owner.device.replica;
+    let decided = home.evidence().iter().next().expect("what a wrote again proves it").1.clone();
+    assert_eq!(decided.claim().map(|claim| (claim.writer, claim.seq)), Some((writer, 2)));
+
+    let first = again(&a, &writer, 1);
+    let (space, by, tip) = (home.space(), first.dot().writer, first.id());
+    let strand =
+        Strand { headers: vec![first.header().clone()], seal: Seal::sign(&a.key, space, by, 1, tip) };
+    let proof = TakenBack::find(a.key.public(), strand.clone()).expect("it names what it takes back");
+    home.accept_evidence(NOW, Evidence::TakenBack(proof).into()).unwrap();
+    assert_eq!(home.evidence().against(&writer), Some(2));
+    let unit = Incoming { commits: vec![first.into()], seals: vec![strand.seal], ..Incoming::default() };
+    assert_eq!(home.accept(NOW, unit), Ok(Accepted::NotReady));
+    owner.batch(NOW).unwrap();
+    assert_eq!(owner.device.replica.cut(&by).unwrap(), Some(0), "the home has said so");
+    meet(NOW, &mut a, &mut owner.device);
+    assert_converged(&owner.device, &a);
+    assert_eq!((a.get("k").as_deref(), a.get("l").as_deref()), (Some("once"), Some("once")));
+}
+
+/// The first commit of a writer of this device that takes another back from a commit on.
+fn again(device: &Device, of: &WriterId, seq: u64) -> Commit {
+    let body = Body { deps: Vec::new(), mutations: Vec::new() };
+    let open = Open {
+        device_key: device.key.public(),
+        closes: Vec::new(),
+        reissues: Some((*of, seq, CommitId([1; 32]))),
+    };
+    let header = Header {
+        space: device.replica.space(),
+        writer: WriterId::new(device.key.id(), [7; 7], Class::Normal),
+        seq: 1,
+        prev: CommitId::ZERO,
+        hlc: Hlc::from_time(NOW),
+        base: device.version(),
+        body_hash: [0; 32],
+        open: Some(open),
+    };
+    Commit::new(header, body).expect("it is small")
 }
