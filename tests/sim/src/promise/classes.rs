@@ -158,6 +158,7 @@ fn carried(book: &Book, machine: usize, commits: &[std::sync::Arc<Commit>]) -> B
             if is_begun || carried.contains(&commit.dot()) {
                 carried.insert(commit.dot());
                 carried.extend(commit.needs().copied());
+                carried.extend((seq > 1).then(|| Dot::new(writer, seq - 1)));
             }
         }
         if carried.len() == before {
