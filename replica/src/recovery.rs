@@ -95,6 +95,7 @@ impl<D: Disk> Replica<D> {
         let mut replay = Replay::of_tail();
         match replica.lacking_at_open()? {
             Some(lacking) => {
+                replica.keep_slot(&candidate)?;
                 replica.void_orphan_batch()?;
                 replica.wait_for(lacking, opens + 1);
             }
@@ -119,11 +120,7 @@ impl<D: Disk> Replica<D> {
         candidate: &Candidate,
         named: BTreeSet<String>,
     ) -> Result<(), Error> {
-        // After a kill the page cache may show a slot that the disk lacks, and after a failed flush it calls that clean.
-        // Written again, so that it is durable before the other slot is replaced: else a crash now could cost both.
-        if let Source::Slot { slot } = candidate.source {
-            self.slots.write_again(slot, &candidate.manifest.encode())?;
-        }
+        self.keep_slot(candidate)?;
         self.remove_strangers(&named)?;
         for name in named.into_iter().filter(|name| !candidate.names_pack(name)) {
             self.retired.push(sequence + 1, now, Leaving::Pack(name));
@@ -136,6 +133,16 @@ impl<D: Disk> Replica<D> {
         self.write_manifest(now, manifest)?;
         // Segments below the log's start, which an earlier run had no time to let go: runs may all be short.
         self.archive_log(self.manifest.log_start)
+    }
+
+    /// After a kill the page cache may show a slot that the disk lacks, and after a failed flush it calls that clean. Written
+    /// again, so that it is durable before anybody is shown what it says, and before the other slot is replaced: else a crash
+    /// now could cost both.
+    fn keep_slot(&self, candidate: &Candidate) -> Result<(), Error> {
+        match candidate.source {
+            Source::Slot { slot } => self.slots.write_again(slot, &candidate.manifest.encode()),
+            _ => Ok(()),
+        }
     }
 
     /// Packs that no manifest names are left over from work that a crash cut short.

@@ -119,6 +119,38 @@ fn a_start_that_cannot_read_its_log_forgets_nothing_of_it() {
     assert_eq!(device.verify().unwrap().problems, [""; 0]);
 }
 
+/// A manifest that only the cache of the machine has is shown by the next start: what it shows outlasts the power.
+#[test]
+fn the_base_that_a_start_without_its_log_shows_is_durable() {
+    let (space, mut home, device, disk) = pair();
+    drop(device);
+    set(&mut home, "newer", "1");
+    space.anchor(NOW, &mut home);
+    let mut newer = 0;
+    for n in 0.. {
+        let copy = disk.copy();
+        let mut device = space.open(1, &copy, 3);
+        copy.set_faults(Faults::none().nth_call(n, Fault::Error));
+        drop(try_deliver_handle(&mut home, &mut device));
+        if copy.faults_fired() == 0 {
+            break;
+        }
+        copy.set_faults(Faults::none());
+        // The process ends, and the machine goes on.
+        drop(device);
+        for name in copy.list("packs").unwrap().into_iter().map(|name| format!("packs/{name}")) {
+            copy.flip_bit(&name, copy.files()[&name].len().saturating_sub(60) as u64, 5);
+        }
+        let shown = space.open(1, &copy, 4);
+        let version = shown.base().version;
+        newer += u64::from(shown.is_unread() && version == home.base().version);
+        drop(shown);
+        copy.crash();
+        assert!(space.open(1, &copy, 5).base().version >= version, "call {n}");
+    }
+    assert!(newer > 1, "{newer} starts showed what was not known to be durable");
+}
+
 #[test]
 fn what_is_dropped_beside_a_piece_of_the_inbox_that_cannot_be_read_goes_into_another() {
     let (space, mut home, device, disk) = pair();
