@@ -34,7 +34,7 @@ pub(crate) async fn join(
 ) -> Result<Arc<Space>, Problem> {
     let space = ticket.genesis.space();
     if let Some(space) = daemon.spaces.by_id(&space) {
-        if space.membership() != Membership::Member {
+        if space.membership() != Membership::Member || knows_ring(&space).await? < ticket.ring.len() as u64 {
             return join_again(daemon, &space, ticket, timeout).await;
         }
         let detail = format!("space {} is here already, as {}", space.id, space.name);
@@ -66,7 +66,8 @@ pub(crate) async fn join(
     Ok(space)
 }
 
-/// A device that was taken out, or left, comes back to what it holds: everything it wrote meanwhile goes along.
+/// A device that was taken out or left, or that the home has moved away from, comes back to what it holds: everything it
+/// wrote meanwhile goes along.
 async fn join_again(
     daemon: &Arc<Daemon>,
     space: &Arc<Space>,
@@ -81,6 +82,7 @@ async fn join_again(
     }
     let asked = tokio::time::timeout_at(deadline, ask(daemon, ticket));
     let joined = asked.await.map_err(|_| unreachable("no answer in time"))??;
+    take_up(space, joined.ring).await?;
     space.set_membership(Membership::Member).await?;
     space.set_addresses(addresses).await?;
     daemon.spaces.touch();
@@ -91,6 +93,27 @@ async fn join_again(
         tokio::time::sleep(LOOK).await;
     }
     Ok(space.clone())
+}
+
+/// How many changes of home are known here.
+async fn knows_ring(space: &Space) -> Result<u64, Error> {
+    space.slot.call(0, |owner, _| Turn::Done(owner.live().map(|live| live.replica.ring().n()))).await
+}
+
+/// Takes up who has become the home meanwhile: that one is talked to even where the base here calls it out.
+async fn take_up(space: &Space, ring: Ring) -> Result<(), Error> {
+    let taken_up = space.slot.call(0, move |owner, now| {
+        let mut take_up = || {
+            let replica = &mut owner.live()?.replica;
+            let known = replica.ring().n();
+            for record in ring.records().iter().filter(|record| record.n > known) {
+                replica.change_ring(now, record.clone())?;
+            }
+            Ok(())
+        };
+        Turn::Done(take_up())
+    });
+    taken_up.await
 }
 
 async fn ask(daemon: &Arc<Daemon>, ticket: Ticket) -> Result<Joined, Problem> {

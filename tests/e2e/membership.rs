@@ -173,6 +173,39 @@ fn another_device_becomes_the_home_and_the_first_one_can_be_switched_off() {
 }
 
 #[test]
+fn whoever_knows_the_new_home_as_one_that_left_joins_it_again() {
+    let place = Place::new("handover-unknown");
+    let mut first = home(&place);
+    let second = joined(&place, "second", &first);
+    let (third, mut fourth) = (joined(&place, "third", &first), joined(&place, "fourth", &first));
+    second.ok(&["space", "leave", "telemetry"]);
+    first.ok(&["put", "telemetry/readings", "a", "1", "--wait", "anchored"]);
+    agree(&[&first, &third, &fourth]);
+
+    // One is taken out and one switched off. What happens meanwhile, neither hears of.
+    first.ok(&["space", "revoke", "telemetry", &id(&third)]);
+    until_membership(&third, "revoked");
+    fourth.kill();
+    join(&second, &first);
+    agree(&[&first, &second]);
+    first.ok(&["space", "handover", "telemetry", &id(&second)]);
+    second.ok(&["put", "telemetry/readings", "b", "2", "--wait", "anchored"]);
+    first.kill();
+    fourth.start();
+
+    for device in [&third, &fourth] {
+        device.ok(&["put", "telemetry/readings", &id(device), "meanwhile"]);
+        join(device, &second);
+        device.ok(&["put", "telemetry/readings", "back", "1", "--wait", "anchored"]);
+        assert_eq!(second.get("telemetry/readings", &id(device)).as_deref(), Some("meanwhile"));
+    }
+    agree(&[&second, &third, &fourth]);
+    let ticket = second.ok(&["space", "invite", "telemetry"]);
+    let again = fourth.fails(4, &["space", "join", ticket.trim()]);
+    assert_eq!(again["type"], "already-joined", "{again}");
+}
+
+#[test]
 fn the_role_goes_to_nobody_who_is_away_or_no_member() {
     let place = Place::new("handover-errors");
     let home = home(&place);

@@ -220,6 +220,9 @@ fn replica(error: &replica::Error, text: String) -> Problem {
         E::ReadOnly => Problem::new(StatusCode::FORBIDDEN, "read-only", text)
             .cure("start the daemon without --read-only"),
         E::Stopped => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "outcome-unknown", text),
+        E::TwoHandles { .. } => Problem::new(StatusCode::CONFLICT, "two-handles", text).cure(
+            "the home was copied: export what this folder has, set it aside, and join again into an empty one",
+        ),
         E::NotLocal { .. } => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "value-not-here", text)
             .cure("it comes with the next contact with a peer that has it"),
         _ => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "storage", text).cure("strandline verify"),

@@ -359,18 +359,19 @@ impl<D: Disk> Owner<D> {
     }
 }
 
-/// Why a session may not be about this space: what the base says, or, before there is one, what the ticket said.
+/// Why a session may not be about this space: what the base says; but whom the ring names as the home is talked to in any
+/// case. A base may be from before it came in, or back in, and its row may be damaged, and it is the home that has a newer one.
 pub(crate) fn refusal<D: Disk>(replica: &Replica<D>, peer: &DeviceId) -> Option<ByeCode> {
+    if *peer == DeviceId::of(&replica.ring().key_for(u64::MAX)) {
+        return None;
+    }
     if replica.handle().version == 0 {
-        let is_home = *peer == DeviceId::of(&replica.ring().key_for(u64::MAX));
-        return (!is_home).then_some(ByeCode::NotAuthorised);
+        return Some(ByeCode::NotAuthorised);
     }
     // A session shows everything there is, so a device that may only write has none yet. A row that cannot be read
     // grants nothing.
     match home::grant(replica, peer) {
         Ok(Some(grant)) if grant.allows(::replica::READ) => None,
-        // Where that row is damaged: it is the home that has it, and the ring names the home.
-        Err(_) if *peer == DeviceId::of(&replica.ring().key_for(u64::MAX)) => None,
         Ok(None) if matches!(replica.snapshot().removed(peer), Ok(Some(_))) => Some(ByeCode::Revoked),
         _ => Some(ByeCode::NotAuthorised),
     }

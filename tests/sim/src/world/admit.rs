@@ -6,6 +6,7 @@ use home::{Admission, Invite};
 use super::World;
 use crate::faults::Fault;
 use crate::machine::{Copy, undisturbed};
+use crate::promise::Verdict;
 
 impl World {
     /// The home lets a machine's device in, which shows it a ticket made for it.
@@ -24,27 +25,48 @@ impl World {
         home.admit_join(replica, now, &join, b"exported")
     }
 
-    /// A device that was out is told that it is in again; whoever has a copy of its folder comes along.
-    pub(super) fn welcome(&mut self, machine: usize, space: usize) {
+    /// A device that was out is told that it is in again, and who the home is; whoever has a copy of its folder comes along.
+    pub(super) fn welcome(&mut self, machine: usize, space: usize) -> Verdict {
         self.suffer(machine, Fault::Readmit, format!("in s{space}"));
         let device = self.machines[machine].key.id();
-        for it in self.machines.iter_mut().filter(|it| it.key.id() == device) {
-            let copy = it.copies.get_mut(&space).expect("it has the space");
+        let same = |world: &World, it: &usize| world.machines[*it].key.id() == device;
+        for it in (0..self.machines.len()).filter(|it| same(self, it)).collect::<Vec<_>>() {
+            let copy = self.machines[it].copies.get_mut(&space).expect("it has the space");
             (copy.leaving, copy.has_left) = (None, false);
+            self.show_ring(it, space)?;
+        }
+        Ok(())
+    }
+
+    /// A machine takes up who the home is, as the ticket and its answer say.
+    pub(super) fn show_ring(&mut self, machine: usize, space: usize) -> Verdict {
+        let ring = self.spaces[space].ring.clone();
+        let it = &mut self.machines[machine];
+        let now = it.time(self.now);
+        let copy = it.copies.get_mut(&space).expect("it has the space");
+        let Some(replica) = copy.replica.as_mut().filter(|replica| !replica.is_stopped()) else {
+            return Ok(());
+        };
+        let known = replica.ring().n();
+        let mut news = ring.into_iter().filter(|record| record.n > known);
+        match news.try_for_each(|record| replica.change_ring(now, record)) {
+            Ok(()) => Ok(()),
+            Err(error) => self.endure(machine, space, &error),
         }
     }
 
     /// A home that failed while it let a device in has done so, or not. Whoever had no answer shows its ticket again,
     /// which costs nothing where it is in.
-    pub(super) fn answer_stranger(&mut self, home: usize, space: usize) {
+    pub(super) fn answer_stranger(&mut self, home: usize, space: usize) -> Verdict {
         let is_open = self.machines[home].replica(space).is_some();
         if self.spaces[space].home != home || !is_open {
-            return;
+            return Ok(());
         }
-        let Some(machine) = self.spaces[space].unanswered.take() else { return };
+        let Some(machine) = self.spaces[space].unanswered.take() else { return Ok(()) };
         if undisturbed(&self.machines[home].disk, || self.is_member(machine, space)) {
-            self.welcome(machine, space);
+            self.welcome(machine, space)?;
         }
+        Ok(())
     }
 }
 

@@ -38,7 +38,21 @@ impl World {
         self.mend_machines()?;
         self.mend_links();
         self.heal_folders()?;
+        self.join_again()?;
         self.converge()
+    }
+
+    /// Whose base calls the home out, since that came back and was handed the role meanwhile, is shown a ticket by a person.
+    fn join_again(&mut self) -> Verdict {
+        for space in 0..self.spaces.len() {
+            let home = self.spaces[space].home;
+            for machine in 0..self.machines.len() {
+                if self.is_member(machine, space) && self.is_stranger(home, machine, space) {
+                    self.show_ring(machine, space)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Everything that is under way arrives, until all are equal.

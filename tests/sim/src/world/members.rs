@@ -45,7 +45,7 @@ impl World {
         };
         match done {
             Ok(true) if is_member => self.suffer(machine, fault, format!("in s{space}")),
-            Ok(true) => self.welcome(machine, space),
+            Ok(true) => self.welcome(machine, space)?,
             Ok(false) => {}
             Err(error) => {
                 if !is_member {
@@ -369,10 +369,14 @@ impl World {
         is_refused && (self.is_calm || self.random.coin())
     }
 
+    /// Whether a base calls a peer out that is not the home.
     pub(super) fn is_stranger(&self, peer: usize, to: usize, space: usize) -> bool {
         let peer = self.machines[peer].key.id();
         let replica = self.machines[to].replica(space).filter(|replica| replica.base().version > 0);
-        replica.is_some_and(|replica| home::grant(replica, &peer).is_ok_and(|grant| grant.is_none()))
+        replica.is_some_and(|replica| {
+            let is_home = peer == DeviceId::of(&replica.ring().key_for(u64::MAX));
+            !is_home && home::grant(replica, &peer).is_ok_and(|grant| grant.is_none())
+        })
     }
 
     /// A base that was just adopted says that a peer is out: it is told so.

@@ -124,7 +124,7 @@ impl World {
             self.unplan(machine);
         }
         for space in spaces {
-            self.answer_stranger(machine, space);
+            self.answer_stranger(machine, space)?;
             let copy = self.machines[machine].copies.get_mut(&space).expect("it has the space");
             if let Some(before) = copy.before.take() {
                 self.note_owed(machine, space, &before);
