@@ -131,6 +131,11 @@ impl<'a, D: Disk> Cuts<'a, D> {
         if self.tip(writer)?.is_none() && self.write_grant(writer)?.is_none() {
             return Ok(Some(0));
         }
+        self.end(writer)
+    }
+
+    /// Where the Handle or proof ends a writer, whoever may write.
+    pub(crate) fn end(&self, writer: &WriterId) -> Result<Option<u64>, Error> {
         let proven = self.proven(writer)?;
         Ok(self.published(writer)?.into_iter().chain(proven).min())
     }

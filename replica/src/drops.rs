@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use btree::{Fresh, Source};
-use crdt::{Commit, CommitId, Dot, Strand, Tip, WriterId};
+use crdt::{Commit, CommitId, DeviceId, Dot, Strand, Tip, WriterId};
 use disk::Disk;
 
 use crate::cuts::{Cuts, Unauthorised};
@@ -46,6 +46,9 @@ pub(crate) struct Sieve<'a, D: Disk> {
     writers: BTreeMap<WriterId, Standing>,
     /// Of a home's commits only those count that the Handle covers.
     home_rests: bool,
+    /// Whose commits stay without a grant: this device's own above the base that took it away. They were written since,
+    /// and for when there is another one.
+    goes_on: Option<DeviceId>,
 }
 
 /// How far a writer counts.
@@ -60,8 +63,8 @@ struct Standing {
 }
 
 impl<'a, D: Disk> Sieve<'a, D> {
-    pub(crate) fn new(cuts: Cuts<'a, D>, home_rests: bool) -> Self {
-        Self { cuts, writers: BTreeMap::new(), home_rests }
+    pub(crate) fn new(cuts: Cuts<'a, D>, home_rests: bool, goes_on: Option<DeviceId>) -> Self {
+        Self { cuts, writers: BTreeMap::new(), home_rests, goes_on }
     }
 
     /// The next commit of the log.
@@ -118,6 +121,9 @@ impl<'a, D: Disk> Sieve<'a, D> {
         let opened = (dot.seq == 1).then_some(commit.header().base);
         let end = match self.cuts.authorise(&dot, opened)? {
             Ok(()) => Ok(self.cuts.cut(&dot.writer)?),
+            Err(Unauthorised::NoGrant) if self.goes_on == Some(dot.writer.device()) => {
+                Ok(self.cuts.end(&dot.writer)?)
+            }
             Err(reason) => Err(reason),
         };
         self.standing(&dot.writer)?.end = Some(end);
@@ -218,7 +224,8 @@ impl<D: Disk> Replica<D> {
     /// A sieve that knows which writers' histories here are not those that the Handle covers.
     fn sieve<'a>(&'a self, fresh: &'a Fresh, roots: Roots) -> Result<Sieve<'a, D>, Error> {
         let cuts = Cuts::new(Source::new(&self.pending.nodes, fresh), roots, &self.pending.proofs)?;
-        let mut sieve = Sieve::new(cuts, self.home_rests);
+        let goes_on = (roots == self.pending.base_roots()).then(|| self.device.id());
+        let mut sieve = Sieve::new(cuts, self.home_rests, goes_on);
         for (writer, tail) in self.tail.writers() {
             let covered = sieve.cuts.tip(writer)?.unwrap_or(Tip::START);
             if covered.seq < tail.first() {

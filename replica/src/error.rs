@@ -96,6 +96,14 @@ pub enum Error {
         /// The version.
         version: u64,
     },
+    /// The end of the log is damaged, and what it held is in the base by now.
+    #[error("the log does not reach commit {dot}, which version {version} covers: its end is damaged")]
+    Short {
+        /// The commit.
+        dot: Dot,
+        /// The version of the base.
+        version: u64,
+    },
     /// Equal commits, other tree: this replica or the home folds wrongly. The old base stays.
     #[error("divergence at version {version}: the same commits give another {root} root here")]
     Divergence {

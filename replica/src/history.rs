@@ -57,6 +57,22 @@ impl<D: Disk> Replica<D> {
         Ok(Some((changes, commits)))
     }
 
+    /// That what is held has all that the base covers.
+    ///
+    /// Damage at the end of a log looks as if that were torn. Commits that were folded from there alone are gone with it, also
+    /// those that the base covers by now.
+    pub(crate) fn check_holds_base(&self) -> Result<(), Error> {
+        let base = self.base();
+        let covered = Hash(base.vv_root);
+        for (writer, tip) in vector_changes(&self.pending.nodes, &self.pending.local.vector, &covered)? {
+            let held = self.pending.tip(&writer)?;
+            if held.is_none_or(|held| held.seq < tip.seq) {
+                return Err(Error::Short { dot: Dot::new(writer, tip.seq), version: base.version });
+            }
+        }
+        Ok(())
+    }
+
     fn vector_root_of(&self, version: u64) -> Option<Hash> {
         if version == self.base().version {
             return Some(Hash(self.base().vv_root));

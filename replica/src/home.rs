@@ -66,6 +66,8 @@ impl<D: Disk> Replica<D> {
         // From here on, since the checkpoint itself tidies; what it folds are the roots that count.
         self.is_in_doubt = true;
         self.checkpoint(now)?;
+        // Whatever is wrong here: what was anchored stays so.
+        self.check_holds_base()?;
         Ok(self.pending.local)
     }
 

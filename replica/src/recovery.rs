@@ -70,12 +70,22 @@ impl<D: Disk> Replica<D> {
         let mut replica = assemble(disk, slots, &candidate, (nodes, log), options, lock)?;
         let mut replay = Replay::default();
         replica.replay(options.now, &mut replay)?;
-        if options.mode == Mode::ReadWrite {
+        let short = replica.check_holds_base();
+        if options.mode == Mode::ReadOnly {
+            short?;
+        } else {
             let mut named = in_slots.named_packs();
             named.extend(candidate.manifest.packs.iter().map(|pack| pack.name.clone()));
             replica.settle(options.now, sequence, opens + 1, &candidate, named)?;
+            match short {
+                Err(Error::Short { .. }) => {
+                    // Values that the base names may have been in the log alone.
+                    replica.pending.nodes.suspect();
+                    replica.rebuild_unread(options.now)?;
+                }
+                checked => checked?,
+            }
         }
-        replica.visible_end = replica.log.end();
         replica.show();
         let opened = opened(&replica, candidate, replay, recovered);
         Ok((replica, opened))
@@ -91,7 +101,6 @@ impl<D: Disk> Replica<D> {
         let (candidate, nodes, log, recovered) =
             open_newest(&disk, &in_slots, options, (opens + 1, Packs::Readable))?;
         let mut replica = assemble(disk, slots, &candidate, (nodes, log), options, lock)?;
-        replica.visible_end = replica.log.end();
         let mut replay = Replay::of_tail();
         match replica.lacking_at_open()? {
             Some(lacking) => {

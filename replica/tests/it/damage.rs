@@ -1,9 +1,10 @@
 //! Rot: every flipped bit is found, said, and believed by nobody.
 
-use disk::{Disk, MemoryDisk};
-use replica::Mode;
+use disk::{Disk, File, MemoryDisk};
+use replica::{Error, Mode};
 
-use crate::space::{NOW, Space, contents, set};
+use crate::mend::heal;
+use crate::space::{NOW, Space, contents, deliver_handle, deliver_tail, set};
 
 /// A folder with a tree, a log and a large value, and the number of its keys.
 fn folder() -> (Space, MemoryDisk) {
@@ -59,6 +60,40 @@ fn flipped_bit_in_the_log_is_damage_and_not_a_torn_tail() {
             Ok((replica, _)) => assert_eq!(contents(&replica).len(), 61, "offset {offset} of {used}"),
         }
     }
+}
+
+/// A base that was computed of what only the log had, and a start that finds the log without its end.
+#[test]
+fn what_the_base_covers_is_there_whatever_the_log_has_lost_of_its_end() {
+    let (space, disk) = (Space::new(2), MemoryDisk::new(2));
+    let (mut home, mut device) = (space.create(0, &MemoryDisk::new(1)), space.create(1, &disk));
+    let name = format!("wal/{}", disk.list("wal").unwrap()[0]);
+    let used = || disk.files()[&name].iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
+    let from = used();
+    set(&mut home, "large", &"x".repeat(5000));
+    set(&mut home, "small", "v");
+    deliver_tail(NOW, &mut home, &mut device);
+    space.anchor(NOW, &mut home);
+    deliver_handle(NOW, &mut home, &mut device);
+    let (base, whole, to) = (device.base().clone(), contents(&device), used());
+    drop(device);
+    let (mut short, mut lost) = (0, 0);
+    for offset in (from..to).step_by(97) {
+        let copy = disk.copy();
+        let log = copy.open(&name).unwrap();
+        log.write_all_at(&vec![0; (to - offset) as usize], offset).unwrap();
+        let read = space.try_open(1, &copy, 3, Mode::ReadOnly);
+        short += u64::from(matches!(read, Err(Error::Short { .. })));
+        let mut device = space.open(1, &copy, 3);
+        assert_eq!(*device.base(), base, "byte {offset} of {from} to {to}");
+        lost += u64::from(device.is_damaged());
+        heal(&home, &mut device);
+        assert_eq!(contents(&device), whole);
+        assert_eq!(device.verify().unwrap().problems, [""; 0]);
+        drop(device);
+        assert_eq!(contents(&space.open(1, &copy, 4)), whole);
+    }
+    assert!(short > 50 && lost > 50, "{short} without their commits, {lost} without a value");
 }
 
 #[test]

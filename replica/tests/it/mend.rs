@@ -281,7 +281,7 @@ fn a_value_above_the_base_that_went_with_a_pack_is_taken_from_the_log() {
 }
 
 /// Looks after damage, and brings what is asked for from another replica; how many nodes travelled.
-fn heal(from: &Local, to: &mut Local) -> usize {
+pub(crate) fn heal(from: &Local, to: &mut Local) -> usize {
     let mut count = 0;
     loop {
         if to.is_stopped() {

@@ -3,7 +3,7 @@
 use crdt::view::counter::{Total, balance};
 use crdt::{Class, CollId, Descriptor, Policy, system};
 use disk::MemoryDisk;
-use replica::{CommitError, Grant, HomeWrite, ItemKind, KeyRange, Order};
+use replica::{CommitError, Grant, HomeWrite, ItemKind, KeyRange, Order, READ, WRITE};
 use sync::{Store, TailRow};
 
 use crate::space::{
@@ -235,6 +235,33 @@ fn device_that_may_not_write_any_more_writes_nothing_again_and_keeps_it_in_its_i
     drop(author);
     three.disk.crash();
     assert!(three.space.open(1, &three.disk, 10).inbox().unwrap().is_empty(), "somebody has seen to it");
+}
+
+#[test]
+fn what_a_device_writes_while_it_is_out_stays_until_it_is_in_again_whatever_it_has_to_make_anew() {
+    let mut three = Three::new(|author| set(author, "other", "1"));
+    let id = three.author.device().id();
+    let grant = |value| HomeWrite { coll: system::acl(), key: Grant::key(&id), value };
+    three.space.write(&mut three.home, vec![grant(None)]);
+    deliver_handle(NOW, &mut three.home, &mut three.author);
+    let items = three.author.inbox().unwrap();
+    set(&mut three.author, "meanwhile", "1");
+    let base = three.author.base().clone();
+    three.author.rebuild(NOW, base).unwrap();
+    assert_eq!(get(&three.author, "meanwhile").as_deref(), Some("1"));
+    assert_eq!(three.author.inbox().unwrap(), items);
+    drop(three.author);
+    three.disk.crash();
+    three.author = three.space.open(1, &three.disk, 9);
+    assert_eq!(get(&three.author, "meanwhile").as_deref(), Some("1"));
+
+    let since = three.home.base().version + 1;
+    let public = three.author.device().public();
+    let again = Grant { public, capabilities: READ | WRITE, residency: Vec::new(), since };
+    three.space.write(&mut three.home, vec![grant(Some(again.encode()))]);
+    deliver_handle(NOW, &mut three.home, &mut three.author);
+    three.settle();
+    assert_eq!(get(&three.home, "meanwhile").as_deref(), Some("1"));
 }
 
 #[test]
