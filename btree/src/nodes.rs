@@ -49,15 +49,15 @@ impl<D: Disk> Nodes<D> {
         Ok(Nodes { disk, salt, cache: Cache::default(), packs, damaged: Damaged::default() })
     }
 
-    /// Opens these packs but for those whose index cannot be read: what is in them is lost, and noted as that.
+    /// Opens these packs but for those whose index cannot be read: what is in them is lost. Each that is damaged is noted.
     pub fn open_readable(disk: D, salt: Salt, packs: &[PackRef]) -> Nodes<D> {
         let nodes = Nodes::new(disk, salt);
-        let open = |pack: &PackRef| match Pack::open(&nodes.disk, pack) {
-            Ok(opened) => Some(Arc::new(opened)),
-            Err(_) => {
+        let open = |pack: &PackRef| {
+            let opened = Pack::open_readable(&nodes.disk, pack);
+            if !matches!(opened, Ok((_, Ok(())))) {
                 nodes.damaged.note(&Hash([0; 32]), Some(&pack.name));
-                None
             }
+            opened.ok().map(|(opened, _)| Arc::new(opened))
         };
         let packs = packs.iter().filter_map(open).collect();
         Nodes { packs, ..nodes }

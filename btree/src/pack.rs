@@ -105,8 +105,8 @@ fn fill<D: Disk>(
 /// The owner's bytes in a pack of this length, if its index is whole. Needs no salt, so it serves when nothing
 /// else of a folder can be read.
 pub fn read_extra<D: Disk>(disk: &D, pack: &PackRef) -> Result<Vec<u8>, Error> {
-    let (_, footer) = read_footer(disk, pack)?;
-    Ok(footer.extra)
+    let (_, footer, header) = read_ends(disk, pack)?;
+    header.map(|()| footer.extra)
 }
 
 fn failed(action: Action, name: &str) -> impl FnOnce(std::io::Error) -> Error + '_ {
@@ -157,22 +157,42 @@ struct Footer {
     extra: Vec<u8>,
 }
 
-/// Reads and checks everything behind the nodes. No length is believed before it fits the file.
-fn read_footer<D: Disk>(disk: &D, pack: &PackRef) -> Result<(D::File, Footer), Error> {
+/// The file, what is behind its nodes, and whether its first bytes are those of a pack.
+type Ends<D> = (<D as Disk>::File, Footer, Result<(), Error>);
+
+/// Reads and checks what is before the nodes and behind them.
+///
+/// A pack that ends as one of this format is one, whatever its first bytes say: those of another format end otherwise.
+fn read_ends<D: Disk>(disk: &D, pack: &PackRef) -> Result<Ends<D>, Error> {
     let name = pack.name.as_str();
     let file = disk.open_read(name).map_err(failed(Action::Open, name))?;
-    let damaged = |offset, damage| Error::Damaged { pack: name.to_owned(), offset, damage };
-    let read = |len: usize, offset| {
-        let mut bytes = vec![0; len];
-        file.read_exact_at(&mut bytes, offset).map_err(failed(Action::Read, name)).map(|()| bytes)
-    };
+    let damaged = |damage| Error::Damaged { pack: name.to_owned(), offset: 0, damage };
     let on_disk = file.len().map_err(failed(Action::Read, name))?;
     if on_disk < pack.len || pack.len < HEADER_LEN + TRAILER_LEN as u64 {
-        return Err(damaged(on_disk.min(pack.len), Damage::Length));
+        let offset = on_disk.min(pack.len);
+        return Err(Error::Damaged { pack: name.to_owned(), offset, damage: Damage::Length });
     }
-    check_header(&read(HEADER_LEN as usize, 0)?).map_err(|damage| damaged(0, damage))?;
+    let header = read(&file, name, HEADER_LEN as usize, 0).map(|header| check_header(&header));
+    let footer = match (read_footer(&file, pack), &header) {
+        (Err(_), Ok(Err(other @ Damage::Format { .. }))) => return Err(damaged(*other)),
+        (footer, _) => footer?,
+    };
+    let header = header.and_then(|checked| checked.map_err(|_| damaged(Damage::Header)));
+    Ok((file, footer, header))
+}
+
+fn read(file: &impl File, name: &str, len: usize, offset: u64) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; len];
+    file.read_exact_at(&mut bytes, offset).map_err(failed(Action::Read, name))?;
+    Ok(bytes)
+}
+
+/// Reads and checks everything behind the nodes. No length is believed before it fits the file.
+fn read_footer(file: &impl File, pack: &PackRef) -> Result<Footer, Error> {
+    let name = pack.name.as_str();
+    let damaged = |offset, damage| Error::Damaged { pack: name.to_owned(), offset, damage };
     let trailer_at = pack.len - TRAILER_LEN as u64;
-    let trailer = read(TRAILER_LEN, trailer_at)?;
+    let trailer = read(file, name, TRAILER_LEN, trailer_at)?;
     let [count, extra_len] =
         [0, 8].map(|at| u64::from_le_bytes(*trailer[at..].first_chunk().expect("48 bytes")));
     let footer_len = count.checked_mul(ENTRY_LEN as u64).and_then(|len| len.checked_add(extra_len));
@@ -180,14 +200,14 @@ fn read_footer<D: Disk>(disk: &D, pack: &PackRef) -> Result<(D::File, Footer), E
         return Err(damaged(trailer_at, Damage::Length));
     };
     let footer_at = trailer_at - footer_len;
-    let mut index = read(footer_len as usize, footer_at)?;
+    let mut index = read(file, name, footer_len as usize, footer_at)?;
     let extra = index.split_off(count as usize * ENTRY_LEN);
     let (counts, expected) = trailer.split_at(16);
     if checksum(&[&index, &extra, counts]) != expected {
         return Err(damaged(footer_at, Damage::Checksum));
     }
     check_index(&index, footer_at).map_err(|damage| damaged(footer_at, damage))?;
-    Ok((file, Footer { index, extra }))
+    Ok(Footer { index, extra })
 }
 
 fn check_header(header: &[u8]) -> Result<(), Damage> {
@@ -224,8 +244,17 @@ fn read_entry(entry: &[u8]) -> Option<(Hash, Place)> {
 
 impl<F: File> Pack<F> {
     pub(crate) fn open<D: Disk<File = F>>(disk: &D, pack: &PackRef) -> Result<Pack<F>, Error> {
-        let (file, footer) = read_footer(disk, pack)?;
-        Ok(Pack { name: pack.name.clone(), len: pack.len, file, index: footer.index })
+        let (pack, header) = Pack::open_readable(disk, pack)?;
+        header.map(|()| pack)
+    }
+
+    /// A pack whose index is whole, and whether its first bytes are, too.
+    pub(crate) fn open_readable<D: Disk<File = F>>(
+        disk: &D,
+        pack: &PackRef,
+    ) -> Result<(Pack<F>, Result<(), Error>), Error> {
+        let (file, footer, header) = read_ends(disk, pack)?;
+        Ok((Pack { name: pack.name.clone(), len: pack.len, file, index: footer.index }, header))
     }
 
     pub(crate) fn name(&self) -> &str {

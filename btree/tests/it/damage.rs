@@ -51,6 +51,9 @@ fn a_damaged_node_is_named_by_its_place() {
 fn packs_and_nodes_of_another_format_are_refused_by_its_number() {
     let (disk, pack, root) = written();
     disk.open("one").and_then(|file| file.write_all_at(&[2], 8)).expect("a healthy disk");
+    let rotted = check(&disk, &pack, &root).expect_err("its end is one of format 1");
+    assert!(matches!(rotted, Error::Damaged { damage: Damage::Header, offset: 0, .. }), "{rotted}");
+    disk.flip_bit("one", pack.len - 1, 3);
     for error in [check(&disk, &pack, &root), read_extra(&disk, &pack).map(drop)] {
         let said = error.expect_err("format 2 is not known").to_string();
         let expected = "pack one is damaged at byte 0: it is in format 2, and this software knows format 1";

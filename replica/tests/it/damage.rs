@@ -127,6 +127,26 @@ fn a_manifest_that_rots_under_a_running_replica_is_reported() {
 }
 
 #[test]
+fn the_first_bytes_of_a_pack_cost_nothing_and_nobody_is_asked_for_the_rest() {
+    let (space, disk) = folder();
+    for name in disk.list("packs").unwrap().into_iter().map(|name| format!("packs/{name}")) {
+        for offset in 0..16 {
+            let copy = disk.copy();
+            copy.flip_bit(&name, offset, 4);
+            let refused =
+                space.try_open(0, &copy, 3, Mode::ReadOnly).err().expect("to be read it is as it is");
+            assert!(refused.is_damage(), "{refused}");
+            let replica = space.open(0, &copy, 3);
+            assert_eq!((contents(&replica).len(), replica.lost_count()), (61, 0), "byte {offset} of {name}");
+            assert_eq!(replica.verify().unwrap().problems, [""; 0]);
+            drop(replica);
+            let (replica, _) = space.try_open(0, &copy, 4, Mode::ReadOnly).expect("it is whole");
+            assert_eq!(contents(&replica).len(), 61);
+        }
+    }
+}
+
+#[test]
 fn trees_that_are_both_base_and_local_are_counted_once() {
     let (space, disk) = folder();
     let mut replica = space.open(0, &disk, 3);

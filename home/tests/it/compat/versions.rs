@@ -110,7 +110,10 @@ fn a_pack_of_another_format_is_told_by_its_name_and_number() {
         let set = Set::read(&folder);
         let (_, folder) = restore(&set.home);
         let name = folder.list("packs").unwrap().pop().unwrap();
-        folder.open(&format!("packs/{name}")).and_then(|file| file.write_all_at(&[7], 8)).unwrap();
+        let file = folder.open(&format!("packs/{name}")).unwrap();
+        file.write_all_at(&[7], 8).unwrap();
+        // Where it only rotted there, its end is still that of format 1.
+        file.write_all_at(b"another checksum", file.len().unwrap() - 16).unwrap();
         check(&set, &folder, &format!("pack {name} is damaged at byte 0: it is in format 7"));
     }
 }

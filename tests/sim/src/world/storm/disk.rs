@@ -105,8 +105,7 @@ impl World {
         if it.is_dark() || it.is_rotten && it.flips.is_empty() {
             return;
         }
-        // A pack whose first bytes have changed is taken for one of other software.
-        let byte = self.any_byte(machine, space, Fault::RotPack).filter(|(_, offset)| *offset >= 16);
+        let byte = self.any_byte(machine, space, Fault::RotPack);
         let Some((name, offset)) = byte else { return };
         let bit = self.random.below(8) as u32;
         let disk = &self.machines[machine].disk;
