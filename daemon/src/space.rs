@@ -211,7 +211,12 @@ pub(crate) fn transact(
     commit(owner, now, transaction)
 }
 
-fn commit(owner: &mut DiskOwner, now: Time, transaction: Transaction<RealDisk>) -> Result<Committed, Error> {
+/// Makes a commit of a transaction on the owner's turn.
+pub(crate) fn commit(
+    owner: &mut DiskOwner,
+    now: Time,
+    transaction: Transaction<RealDisk>,
+) -> Result<Committed, Error> {
     let committed = owner.live_to_write()?.replica.commit(now, transaction, Class::Normal)?;
     owner.committed(now, committed.dot);
     Ok(committed)

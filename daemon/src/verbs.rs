@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::document;
 use crate::slot::{Error, Turn};
-use crate::space::{Condition, DiskOwner, Done, transact, transact_unless_so};
+use crate::space::{Condition, DiskOwner, Done, commit, transact_unless_so};
 
 /// One verb.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,18 +127,19 @@ pub(crate) fn apply_beside(
     Ok(())
 }
 
-/// The command that deletes every key of a range; how many there were.
+/// The command that deletes every key of a range; how many there were. Where there are none, nothing is written.
 pub(crate) fn delete_range(
     coll: CollId,
     range: KeyRange,
-) -> impl FnMut(&mut DiskOwner, Time) -> Turn<(Committed, usize)> + Send + 'static {
+) -> impl FnMut(&mut DiskOwner, Time) -> Turn<(Option<Committed>, usize)> + Send + 'static {
     move |owner, now| {
-        let mut count = 0;
-        let deleted = transact(owner, now, |tx| {
-            count = tx.delete_range(coll, &range)?;
-            Ok(())
-        });
-        deleted.map(|committed| (committed, count)).into()
+        let mut delete = || {
+            let mut transaction = owner.live_to_write()?.replica.begin();
+            let count = transaction.delete_range(coll, &range)?;
+            let committed = (count > 0).then(|| commit(owner, now, transaction)).transpose()?;
+            Ok((committed, count))
+        };
+        delete().into()
     }
 }
 

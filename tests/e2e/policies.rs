@@ -205,6 +205,10 @@ fn a_prefix_is_deleted_in_one_step_and_a_name_moves_in_one() {
         home.ok(&["put", things, key, key]);
     }
     assert_eq!(home.json(&["delete", things, "--prefix", "a/"])["keys"], 2);
+    home.ok(&["put", things, "b", "b", "--wait", "anchored"]);
+    let nothing = home.json(&["delete", things, "--prefix", "a/"]);
+    assert_eq!((&nothing["keys"], nothing["dot"].is_string()), (&0.into(), false), "{nothing}");
+    assert_eq!(home.space()["tail_commits"], 0, "nothing was written");
     home.ok(&["rename", things, "b", "c"]);
     home.ok(&["put", things, "d", "x"]);
     assert_eq!(home.fails(4, &["rename", things, "c", "d"])["type"], "key-taken");

@@ -60,7 +60,7 @@ pub(super) async fn delete_all(
     let range = range(&query)?;
     let at = here.collection(&space, &coll).await?;
     let (committed, keys) = at.space.slot.call(1_024, delete_range(at.coll, range)).await?;
-    let dot = (keys > 0).then(|| committed.dot.to_string());
+    let dot = committed.map(|committed| committed.dot.to_string());
     Ok(Json(Deleted { keys: keys as u64, dot }).into_response())
 }
 
