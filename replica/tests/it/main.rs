@@ -31,4 +31,5 @@ mod story;
 mod strands;
 mod transactions;
 mod twins;
+mod unread;
 mod values;
