@@ -8,7 +8,7 @@ use crdt::view::counter;
 use crdt::view::lww::Live;
 use crdt::{Commit, Dot, Payload, Supersede, WriterId};
 use disk::MemoryDisk;
-use replica::Replica;
+use replica::{Item, ItemKind, Replica};
 use sync::Store;
 
 use super::{Look, Verdict, breach};
@@ -95,7 +95,8 @@ impl Held {
         for writer in cut.iter().filter(|writer| writer.device() == device && !aside.contains(writer)) {
             uncut.insert(*writer, before[writer]);
         }
-        let unlike = unlike(book, before, &now, replica);
+        let mut unlike = unlike(book, before, &now, replica);
+        unlike.extend(came_and_went(book, before, &now, &inbox));
         let expected: BTreeMap<&Place, Vec<(Dot, &Payload)>> = book.state(&uncut).into_iter().collect();
         let snapshot = replica.snapshot();
         for place in book.places().filter(|place| !unlike.contains(place)) {
@@ -167,6 +168,21 @@ fn unlike(book: &Book, before: &Vector, now: &Vector, replica: &Replica<MemoryDi
         unlike.extend(concerned.map(|mutation| (mutation.coll, mutation.key.clone())));
     }
     unlike
+}
+
+/// Places of what another copy of the device wrote, that came in this very step, was cut, and was written again here.
+fn came_and_went(book: &Book, before: &Vector, now: &Vector, inbox: &[Item]) -> BTreeSet<Place> {
+    let is_here = |dot: &Dot| is_held(before, dot) || is_held(now, dot);
+    let again = inbox.iter().filter(|item| item.kind == ItemKind::Reissued && !is_here(&item.dot));
+    let mut places = BTreeSet::new();
+    for first in again.map(|item| item.dot) {
+        let of_it = book.commits().filter(|it| it.dot().writer == first.writer && it.dot().seq >= first.seq);
+        // Where it is from an earlier step, what took its place was held before this one.
+        let was_again = |it: &&Arc<Commit>| book.successors(it, &[]).any(|next| is_held(before, &next.dot()));
+        let new = of_it.filter(|it| !was_again(it));
+        places.extend(new.flat_map(|it| it.body().mutations.iter().map(|to| (to.coll, to.key.clone()))));
+    }
+    places
 }
 
 fn vector(book: &Book, held: impl Fn(&WriterId) -> u64) -> Vector {
