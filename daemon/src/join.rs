@@ -19,7 +19,7 @@ use crate::leave;
 use crate::membership::Membership;
 use crate::peer::refuse;
 use crate::peers::dial_any;
-use crate::slot::{Error, Turn};
+use crate::slot::{Error, Live, Turn};
 use crate::space::Space;
 
 /// How often a new replica is asked whether it has its first Handle.
@@ -103,15 +103,8 @@ async fn knows_ring(space: &Space) -> Result<u64, Error> {
 /// Takes up who has become the home meanwhile: that one is talked to even where the base here calls it out.
 async fn take_up(space: &Space, ring: Ring) -> Result<(), Error> {
     let taken_up = space.slot.call(0, move |owner, now| {
-        let mut take_up = || {
-            let replica = &mut owner.live()?.replica;
-            let known = replica.ring().n();
-            for record in ring.records().iter().filter(|record| record.n > known) {
-                replica.change_ring(now, record.clone())?;
-            }
-            Ok(())
-        };
-        Turn::Done(take_up())
+        let follow = |live: &mut Live<_>| Ok(live.replica.follow_ring(now, ring.records())?);
+        Turn::Done(owner.live().and_then(follow))
     });
     taken_up.await
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use btree::{Fresh, Hash, Kind, Source, Value};
 use crdt::fold::batch_effects;
-use crdt::{Commit, Dot, Effect, Handle, Ring, Time, Tip, WriterId, system};
+use crdt::{Commit, Dot, Effect, Handle, Ring, RingRecord, Time, Tip, WriterId, system};
 use disk::Disk;
 use planted::Bug;
 use sync::{Adoption, Offer};
@@ -52,7 +52,7 @@ impl<D: Disk> Replica<D> {
             return Ok(Adoption::Stale);
         }
         self.check_writable()?;
-        let ring = self.longer_ring(&offer)?;
+        let ring = self.longer_ring(&offer.ring)?;
         let handle = &offer.handle;
         check_handle(&ring, self.space, handle)?;
         if handle.version <= self.base().version {
@@ -95,9 +95,10 @@ impl<D: Disk> Replica<D> {
         check_handle(&self.ring, self.space, handle)
     }
 
-    fn longer_ring(&self, offer: &Offer) -> Result<Ring, Error> {
+    /// The ring with those of the records that go on from it.
+    pub(crate) fn longer_ring(&self, records: &[RingRecord]) -> Result<Ring, Error> {
         let mut ring = self.ring.clone();
-        for record in &offer.ring {
+        for record in records {
             if record.n > ring.n() {
                 ring.push(record.clone())?;
             }

@@ -124,6 +124,16 @@ impl<D: Disk> Replica<D> {
         self.keep_ring(now, ring)
     }
 
+    /// Takes up what somebody else's ring has beyond the one here, by one manifest write: who has become the home meanwhile.
+    pub fn follow_ring(&mut self, now: Time, records: &[RingRecord]) -> Result<(), Error> {
+        let ring = self.longer_ring(records)?;
+        if ring.n() == self.ring.n() {
+            return Ok(());
+        }
+        self.check_writable()?;
+        self.keep_ring(now, ring)
+    }
+
     /// Keeps a longer ring. One that takes the base's own version from the home that signed it is refused: that home went
     /// on after it had handed over, or the ring is that of a copy.
     pub(crate) fn keep_ring(&mut self, now: Time, ring: Ring) -> Result<(), Error> {

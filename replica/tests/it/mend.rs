@@ -129,6 +129,23 @@ fn whatever_call_fails_while_a_handle_is_adopted_over_damage_all_of_it_is_healed
     assert!(held_back > 10, "{held_back} times the base stayed");
 }
 
+/// Everything is there and sound, and so it is after the power went and came again.
+pub(crate) fn check_whole(
+    (space, disk): (&Space, &MemoryDisk),
+    device: Local,
+    whole: &BTreeMap<String, String>,
+    place: &str,
+) {
+    let check = |device: &Local, when: &str| {
+        assert_eq!(device.verify().unwrap().problems, [""; 0], "{place}, {when}");
+        assert_eq!(contents(device), *whole, "{place}, {when}");
+    };
+    check(&device, "healed");
+    drop(device);
+    disk.crash();
+    check(&space.open(1, disk, 5), "after a start");
+}
+
 /// Looks after damage, and brings what is asked for from another replica; how many nodes travelled.
 pub(crate) fn heal(from: &Local, to: &mut Local) -> usize {
     let mut count = 0;
@@ -170,13 +187,7 @@ fn a_flipped_bit_in_any_node_or_value_of_the_base_is_healed_from_a_peer() {
         assert!(device.is_mend_due());
         fetched += heal(&home, &mut device);
         assert!(!device.is_damaged(), "{name} at {offset}");
-        assert_eq!(device.verify().unwrap().problems, [""; 0], "{name} at {offset}");
-        assert_eq!(contents(&device), whole);
-        drop(device);
-        copy.crash();
-        let device = space.open(1, &copy, 4);
-        assert_eq!(device.verify().unwrap().problems, [""; 0], "{name} at {offset}, after a start");
-        assert_eq!(contents(&device), whole);
+        check_whole((&space, &copy), device, &whole, &format!("{name} at {offset}"));
     }
     assert!(fetched > 10, "{fetched} nodes travelled");
 }

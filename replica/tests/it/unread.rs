@@ -4,7 +4,7 @@ use crdt::system;
 use disk::{Disk, Fault, Faults, MemoryDisk};
 use replica::{Grant, HomeWrite};
 
-use crate::mend::{flip, heal, pair};
+use crate::mend::{check_whole, flip, heal, pair};
 use crate::space::{
     Local, NOW, Space, contents, deliver_handle, deliver_tail, get, roots, set, try_deliver_handle,
 };
@@ -40,13 +40,7 @@ fn whatever_byte_of_a_pack_changes_before_a_start_the_replica_opens_and_is_heale
             copy.flip_bit(&name, offset, 5);
             let (device, was_unread) = open_and_heal(&space, &home, &copy);
             unread += u64::from(was_unread);
-            assert_eq!(device.verify().unwrap().problems, [""; 0], "{name} at {offset}");
-            assert_eq!(contents(&device), whole, "{name} at {offset}");
-            drop(device);
-            copy.crash();
-            let device = space.open(1, &copy, 5);
-            assert_eq!(device.verify().unwrap().problems, [""; 0], "{name} at {offset}, after a start");
-            assert_eq!(contents(&device), whole);
+            check_whole((&space, &copy), device, &whole, &format!("{name} at {offset}"));
         }
     }
     assert!(unread > 10, "{unread} opened without their log");

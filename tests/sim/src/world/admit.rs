@@ -47,9 +47,7 @@ impl World {
         let Some(replica) = copy.replica.as_mut().filter(|replica| !replica.is_stopped()) else {
             return Ok(());
         };
-        let known = replica.ring().n();
-        let mut news = ring.into_iter().filter(|record| record.n > known);
-        match news.try_for_each(|record| replica.change_ring(now, record)) {
+        match replica.follow_ring(now, &ring) {
             Ok(()) => Ok(()),
             Err(error) => self.endure(machine, space, &error),
         }
